@@ -1,0 +1,108 @@
+//! What the user sees: results on stdout, progress and warnings on stderr.
+
+use std::fmt::Display;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::GlobalArgs;
+use crate::error::Result;
+
+/// Formats a table-printing command can write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// For the terminal
+    Table,
+    /// Markdown
+    Md,
+    /// JSON
+    Json,
+    /// One JSON object per line
+    Jsonl,
+    /// Comma-separated values
+    Csv,
+    /// SQL insert statements
+    Sql,
+}
+
+/// The terminal, or its absence.
+#[derive(Debug)]
+pub struct Ui {
+    /// Never open a network connection.
+    pub offline: bool,
+    /// No progress, no warnings.
+    pub quiet: bool,
+    /// Root below which hardware counters are read.
+    pub sysfs_root: PathBuf,
+    colour: bool,
+}
+
+impl Ui {
+    pub(super) fn new(global: &GlobalArgs) -> Self {
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        Self {
+            offline: global.offline,
+            quiet: global.quiet,
+            sysfs_root: global.sysfs_root.clone().unwrap_or_else(|| PathBuf::from("/")),
+            colour: std::io::stderr().is_terminal() && !no_colour,
+        }
+    }
+
+    /// Writes a result to stdout.
+    ///
+    /// # Errors
+    /// When stdout cannot be written; a closed pipe ends the program quietly.
+    pub fn write(&self, bytes: &[u8]) -> Result<()> {
+        let mut out = std::io::stdout().lock();
+        out.write_all(bytes)?;
+        out.flush()?;
+        Ok(())
+    }
+
+    /// Writes one line of result to stdout.
+    ///
+    /// # Errors
+    /// See [`Ui::write`].
+    pub fn line(&self, text: impl Display) -> Result<()> {
+        self.write(format!("{text}\n").as_bytes())
+    }
+
+    /// A line of progress on stderr.
+    pub fn note(&self, text: impl Display) {
+        if !self.quiet {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+
+    /// A warning with advice on stderr.
+    pub fn warn(&self, text: impl Display) {
+        if !self.quiet {
+            let (on, off) = if self.colour { ("\x1b[33m", "\x1b[0m") } else { ("", "") };
+            let _ = writeln!(std::io::stderr(), "{on}warning:{off} {text}");
+        }
+    }
+
+    /// The one line that ends a failed command.
+    pub fn error(&self, text: impl Display) {
+        let (on, off) = if self.colour { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
+        let _ = writeln!(std::io::stderr(), "{on}error:{off} {text}");
+    }
+
+    /// A progress bar on stderr: hidden when quiet or not a terminal. `bytes` chooses byte formatting.
+    #[must_use]
+    pub fn progress(&self, total: u64, bytes: bool) -> ProgressBar {
+        let target = if self.quiet || !std::io::stderr().is_terminal() {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr()
+        };
+        let template = if bytes {
+            "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"
+        } else {
+            "{msg} {wide_bar} {pos}/{len} {eta}"
+        };
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        ProgressBar::with_draw_target(Some(total), target).with_style(style)
+    }
+}

@@ -1,0 +1,6 @@
+//! The measure room.
+
+/// What can go wrong in this room.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MeasureError {}

@@ -1,0 +1,6 @@
+//! The model room.
+
+/// What can go wrong in this room.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {}
