@@ -6,6 +6,10 @@
 //!
 //! This room knows nothing of time, energy, tasks or text.
 
+#[cfg(test)]
+pub(crate) mod contract;
+pub mod mock;
+
 use serde::{Deserialize, Serialize};
 
 /// A sequence an engine keeps keys and values for. Valid until freed; ids are reused.
@@ -182,6 +186,17 @@ impl Default for EngineConfig {
     }
 }
 
+impl EngineConfig {
+    /// Positions per sequence: as asked, else what the model was trained for, at most 8192; never 0.
+    #[must_use]
+    pub fn effective_n_ctx(&self, n_ctx_train: u32) -> u32 {
+        match self.n_ctx {
+            0 => n_ctx_train.clamp(1, 8192),
+            n => n,
+        }
+    }
+}
+
 /// Where to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -261,6 +276,97 @@ pub trait Engine: Send {
     /// # Errors
     /// What the device says.
     fn sync(&mut self) -> Result<(), EngineError>;
+}
+
+/// Which engine to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// The best one that supports the file on the device.
+    Auto,
+    /// candle-transformers.
+    Candle,
+    /// No model at all: see [`mock`].
+    Mock,
+}
+
+impl std::str::FromStr for EngineKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "candle" => Ok(Self::Candle),
+            "mock" => Ok(Self::Mock),
+            _ => Err(format!("unknown engine `{text}`: use auto, candle or mock")),
+        }
+    }
+}
+
+/// Natural logarithm of the softmax probability of `token`: `logits[token] - ln Σ exp(logits)`, in f64. `None` if the token is
+/// outside the row or the row holds a NaN.
+#[must_use]
+pub fn logprob(logits: &[f32], token: u32) -> Option<f64> {
+    let value = f64::from(*logits.get(token as usize)?);
+    let lp = value - logsumexp(logits);
+    (!lp.is_nan()).then_some(lp)
+}
+
+/// `ln Σ exp(logits)`, computed from the maximum down in f64.
+#[must_use]
+pub fn logsumexp(logits: &[f32]) -> f64 {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    if !max.is_finite() {
+        return f64::from(max);
+    }
+    f64::from(max) + logits.iter().map(|&x| f64::from(x - max).exp()).sum::<f64>().ln()
+}
+
+/// Index of the largest logit, ties to the lowest id; `None` for an empty row or one with a NaN.
+#[must_use]
+pub fn argmax(logits: &[f32]) -> Option<u32> {
+    let mut best: Option<(usize, f32)> = None;
+    for (i, &x) in logits.iter().enumerate() {
+        if x.is_nan() {
+            return None;
+        }
+        if best.is_none_or(|(_, b)| x > b) {
+            best = Some((i, x));
+        }
+    }
+    best.and_then(|(i, _)| u32::try_from(i).ok())
+}
+
+/// Checks a batch against the engine's limits before anything is changed: live sequences, positions in order, context,
+/// vocabulary. `len_of` gives a live sequence's length.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub(crate) fn check_batch(
+    batch: &Batch,
+    facts: &EngineFacts,
+    len_of: impl Fn(SeqId) -> Option<u32>,
+) -> Result<(), EngineError> {
+    let mut next = std::collections::HashMap::new();
+    for token in &batch.tokens {
+        let expected = match next.entry(token.seq) {
+            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                entry.insert(len_of(token.seq).ok_or(EngineError::UnknownSequence(token.seq.0))?)
+            }
+        };
+        if token.pos != *expected {
+            return Err(EngineError::BadPosition { seq: token.seq.0, expected: *expected, got: token.pos });
+        }
+        if token.token >= facts.model.n_vocab {
+            return Err(EngineError::BadToken { token: token.token, n_vocab: facts.model.n_vocab });
+        }
+        *expected += 1;
+    }
+    match next.values().max() {
+        Some(&needed) if needed > facts.n_ctx => Err(EngineError::ContextFull { needed, n_ctx: facts.n_ctx }),
+        _ => Ok(()),
+    }
 }
 
 /// What can go wrong in an engine.
@@ -362,4 +468,33 @@ pub enum EngineError {
     /// An error of candle.
     #[error("candle: {0}")]
     Candle(#[from] candle_core::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logprobs_of_a_row_sum_to_one() {
+        let row = [2.0, 1.0, 0.0, -1.0];
+        let total: f64 = (0..4).map(|t| logprob(&row, t).unwrap().exp()).sum();
+        assert!((total - 1.0).abs() < 1e-12);
+        assert_eq!(logprob(&row, 4), None);
+        assert_eq!(logprob(&[f32::NAN, 0.0], 1), None);
+    }
+
+    #[test]
+    fn argmax_breaks_ties_to_the_lowest_id_and_refuses_nan() {
+        assert_eq!(argmax(&[1.0, 3.0, 3.0]), Some(1));
+        assert_eq!(argmax(&[1.0, f32::NAN]), None);
+        assert_eq!(argmax(&[]), None);
+    }
+
+    #[test]
+    fn devices_read_back_from_their_names() {
+        for text in ["cpu", "cuda:0", "cuda:3", "metal"] {
+            assert_eq!(text.parse::<DeviceChoice>().unwrap().to_string(), text);
+        }
+        assert!("gpu".parse::<DeviceChoice>().unwrap_err().contains("cuda:N"));
+    }
 }
