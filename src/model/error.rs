@@ -78,6 +78,9 @@ pub enum ModelError {
         /// What the parser said.
         message: String,
     },
+    /// A GGUF file that cannot be used.
+    #[error(transparent)]
+    Gguf(#[from] super::gguf::GgufError),
     /// The platform names no cache directory.
     #[error("no cache directory: neither TIERBENCH_CACHE nor a home directory is set")]
     NoCacheDir,

@@ -4,6 +4,7 @@
 //! The only room that opens a network connection.
 
 mod error;
+pub mod gguf;
 
 use std::path::PathBuf;
 
