@@ -9,6 +9,7 @@
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod mock;
+pub mod native;
 
 use serde::{Deserialize, Serialize};
 

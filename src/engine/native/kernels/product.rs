@@ -1,0 +1,158 @@
+//! One product: what is multiplied, where it goes, and which kernel does it.
+#![expect(unsafe_code, reason = "outputs are shared by threads that write disjoint columns")]
+
+use std::ops::Range;
+
+use super::memory::Memory;
+use super::packed::{MAX_K, TILE};
+use super::{ActFormat, ActRows, Isa, KernelError, PackedMatrix, portable};
+
+/// Where results go: element (row, column) at `start + row * stride + column`.
+#[derive(Clone, Copy, Debug)]
+pub struct Out {
+    /// Element (0, 0).
+    pub start: *mut f32,
+    /// Elements from row to row.
+    pub stride: usize,
+    /// Add to what is there (a residual) instead of overwriting it.
+    pub add: bool,
+}
+
+// SAFETY: a plain address; whoever writes through it promises exclusion to `matmul`.
+unsafe impl Send for Out {}
+// SAFETY: as above.
+unsafe impl Sync for Out {}
+
+impl Out {
+    /// Overwrites.
+    #[must_use]
+    pub fn store(start: *mut f32, stride: usize) -> Self {
+        Self { start, stride, add: false }
+    }
+
+    /// Adds.
+    #[must_use]
+    pub fn add(start: *mut f32, stride: usize) -> Self {
+        Self { start, stride, add: true }
+    }
+}
+
+/// Space for unpacked weights: one per thread, reused by every product.
+pub struct Scratch {
+    memory: Memory,
+    isa: Isa,
+    max_k: usize,
+}
+
+impl Scratch {
+    /// For products of up to `max_k` inputs.
+    ///
+    /// # Errors
+    /// [`KernelError::OutOfMemory`].
+    pub fn new(isa: Isa, max_k: usize) -> Result<Self, KernelError> {
+        let max_k = max_k.min(MAX_K);
+        // Per input: a tile of f32 (64), or for AMX 32 outputs of two bfloat16 (128); then room for one result.
+        let per_k = match isa {
+            Isa::Portable => 0,
+            Isa::Avx2 | Isa::Avx512Vnni => 64,
+            Isa::Amx => 128,
+        };
+        Ok(Self { memory: Memory::zeroed(max_k.next_multiple_of(32) * per_k + RESULT_BYTES)?, isa, max_k })
+    }
+}
+
+/// Bytes of [`Scratch`] for a result of 32 × 32.
+pub(super) const RESULT_BYTES: usize = 4096;
+
+/// A checked product.
+pub(super) struct Product<'a> {
+    pub(super) w: &'a PackedMatrix,
+    pub(super) x: &'a ActRows,
+    pub(super) rows: Range<usize>,
+    pub(super) tiles: Range<usize>,
+    pub(super) out: Out,
+}
+
+impl Product<'_> {
+    /// Outputs of tile `t` that exist.
+    pub(super) fn width(&self, t: usize) -> usize {
+        (self.w.n() - t * TILE).min(TILE)
+    }
+
+    /// Element (row, first column of tile `t`) of the output.
+    ///
+    /// # Safety
+    /// As [`matmul`].
+    pub(super) unsafe fn at(&self, row: usize, t: usize) -> *mut f32 {
+        // SAFETY: the caller of `matmul` vouches for the whole range.
+        unsafe { self.out.start.add(row * self.out.stride + t * TILE) }
+    }
+
+    /// Writes the sums of one row and tile.
+    ///
+    /// # Safety
+    /// As [`matmul`].
+    pub(super) unsafe fn store(&self, row: usize, t: usize, sums: &[f32; TILE]) {
+        // SAFETY: the caller of `matmul` vouches for the outputs that exist.
+        unsafe {
+            let at = self.at(row, t);
+            for (o, &sum) in sums[..self.width(t)].iter().enumerate() {
+                let at = at.add(o);
+                *at = if self.out.add { *at + sum } else { sum };
+            }
+        }
+    }
+}
+
+impl PackedMatrix {
+    /// The format activations must have for these weights when `wanted` is asked for: floats take [`ActFormat::F32`].
+    #[must_use]
+    pub fn act_format(&self, wanted: ActFormat) -> ActFormat {
+        if self.weight_type().is_float() { ActFormat::F32 } else { wanted }
+    }
+}
+
+/// Computes `rows` × `outputs` of a product. `outputs` starts at a multiple of [`TILE`] and ends at one or at the last
+/// output.
+///
+/// # Errors
+/// [`KernelError::Mismatch`] if the operands do not belong together; nothing is written then.
+///
+/// # Safety
+/// For every row and output asked for, `out` is valid for reads and writes, and no other thread accesses it, writes these
+/// rows of `x`, or uses the same `scratch` meanwhile.
+pub unsafe fn matmul(
+    w: &PackedMatrix,
+    x: &ActRows,
+    rows: Range<usize>,
+    outputs: Range<usize>,
+    out: Out,
+    scratch: &mut Scratch,
+) -> Result<(), KernelError> {
+    if w.k() != x.k() {
+        return Err(KernelError::Mismatch("weights and activations differ in k"));
+    }
+    if w.weight_type().is_float() && x.format() != ActFormat::F32 {
+        return Err(KernelError::Mismatch("floating-point weights take f32 activations"));
+    }
+    if rows.end > x.rows() || outputs.end > w.n() {
+        return Err(KernelError::Mismatch("rows or outputs that do not exist"));
+    }
+    if !outputs.start.is_multiple_of(TILE) || !(outputs.end.is_multiple_of(TILE) || outputs.end == w.n()) {
+        return Err(KernelError::Mismatch("outputs that are no whole tiles"));
+    }
+    if scratch.isa != x.isa() || scratch.max_k < w.k() {
+        return Err(KernelError::Mismatch("scratch made for another instruction set or a smaller k"));
+    }
+    if rows.is_empty() || outputs.is_empty() {
+        return Ok(());
+    }
+    let tiles = outputs.start / TILE..outputs.end.div_ceil(TILE);
+    let product = Product { w, x, rows, tiles, out };
+    // SAFETY: the operands fit together (above), `ActRows::new` found the instruction set, and the caller vouches for the
+    // rest.
+    unsafe {
+        product.tiles.clone().for_each(|t| portable::tile(&product, t));
+    }
+    Ok(())
+}

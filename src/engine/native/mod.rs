@@ -1,0 +1,3 @@
+//! Our own decoder on the processor.
+
+pub mod kernels;
