@@ -1,0 +1,270 @@
+//! Numbers derived from raw samples. Every one is recomputed by `verify`; unknown is `None`.
+
+use serde::{Deserialize, Serialize};
+
+use super::cell::Trust;
+use super::record::Bar;
+use crate::plan::{TierKey, Workload};
+use crate::units::Interval;
+
+/// Everything that follows from the raw half of a record.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Derived {
+    /// One entry per speed cell that succeeded, in the order of the cells.
+    pub speed: Vec<SpeedNumbers>,
+    /// One entry per task cell that succeeded, in the order of the cells.
+    pub tasks: Vec<TaskNumbers>,
+    /// One entry per tier, in the order of the plan.
+    pub tiers: Vec<TierNumbers>,
+    /// One entry per task, in the order of the plan: the cheapest tier that clears.
+    pub answers: Vec<Answer>,
+    /// What a reader should doubt, e.g. a decode rate above the memory's bandwidth.
+    pub findings: Vec<String>,
+}
+
+impl Derived {
+    /// Speed numbers of a tier on a workload.
+    #[must_use]
+    pub fn speed_of(&self, tier: &TierKey, workload: &Workload) -> Option<&SpeedNumbers> {
+        self.speed.iter().find(|numbers| numbers.tier == *tier && numbers.workload == *workload)
+    }
+
+    /// Task numbers of a tier.
+    #[must_use]
+    pub fn task_of(&self, tier: &TierKey, task: &str) -> Option<&TaskNumbers> {
+        self.tasks.iter().find(|numbers| numbers.tier == *tier && numbers.task == task)
+    }
+
+    /// Cost and energy of a tier.
+    #[must_use]
+    pub fn tier_of(&self, tier: &TierKey) -> Option<&TierNumbers> {
+        self.tiers.iter().find(|numbers| numbers.tier == *tier)
+    }
+}
+
+/// Speed of one tier on one workload. Rates are tokens / s of the timed span.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpeedNumbers {
+    /// The tier.
+    pub tier: TierKey,
+    /// The workload.
+    pub workload: Workload,
+    /// Its name, e.g. `pp512`.
+    pub test: String,
+    /// Trials.
+    pub n: u64,
+    /// Median rate; the headline.
+    pub median: Option<f64>,
+    /// The median with its bootstrap interval; `None` for fewer than two trials.
+    pub interval: Option<Interval>,
+    /// Mean rate: llama-bench's `avg_ts`.
+    pub mean: Option<f64>,
+    /// Sample standard deviation (n - 1) of the rates: llama-bench's `stddev_ts`.
+    pub stddev: Option<f64>,
+    /// Slowest trial.
+    pub min: Option<f64>,
+    /// Fastest trial.
+    pub max: Option<f64>,
+    /// Gap between tokens, ms.
+    pub itl_ms: Option<Percentiles>,
+    /// Median over blocks of this tier's rate over the plan's first tier's in the same block.
+    pub relative: Option<Interval>,
+    /// Energy per token.
+    pub energy: Option<EnergyNumbers>,
+    /// Bytes the decode must read per second over the measured bandwidth; above 1 is an error and is a finding.
+    pub bandwidth_share: Option<f64>,
+}
+
+/// Nearest-rank percentiles.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Percentiles {
+    /// Median.
+    pub p50: f64,
+    /// 95th.
+    pub p95: f64,
+    /// 99th.
+    pub p99: f64,
+}
+
+/// Energy per unit (token or item), J.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EnergyNumbers {
+    /// Meter.
+    pub source: String,
+    /// Worst trust class of the windows.
+    pub trust: Trust,
+    /// Valid windows.
+    pub windows: u64,
+    /// Gross energy over units, all valid windows together; `None` if none is valid.
+    pub total: Option<f64>,
+    /// The same less idle power with the model loaded (F2, F3); `None` where that was not metered.
+    pub marginal: Option<f64>,
+    /// Lower end: of the expanded uncertainty U = 2 u_c (F15), or of the range an estimate is stated with.
+    pub lo: Option<f64>,
+    /// Upper end.
+    pub hi: Option<f64>,
+    /// Doubts of all windows, without repetition.
+    pub flags: Vec<String>,
+}
+
+/// Verdict on one tier for one bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Clears the bar, with error at most α over the ladder.
+    Clears,
+    /// Is below the bar, with error at most β.
+    Fails,
+    /// The items seen do not decide.
+    Undecided,
+}
+
+impl Verdict {
+    /// As printed.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Clears => "CLEARS",
+            Self::Fails => "FAILS",
+            Self::Undecided => "UNDECIDED",
+        }
+    }
+}
+
+/// Quality, time and cost of one tier on one task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskNumbers {
+    /// The tier.
+    pub tier: TierKey,
+    /// The task.
+    pub task: String,
+    /// Items graded.
+    pub items: u64,
+    /// Items passed.
+    pub passes: u64,
+    /// passes / items with Wilson's interval.
+    pub pass_rate: Option<Interval>,
+    /// Interval that is valid at any stopping time (4.4).
+    pub anytime: Option<Interval>,
+    /// Mean score.
+    pub mean_score: Option<f64>,
+    /// Standard error of the pass rate with items of one cluster taken as dependent.
+    pub clustered_stderr: Option<f64>,
+    /// ln of the e-process against "below the bar".
+    pub ln_e_clears: Option<f64>,
+    /// What it must reach: ln(K / α) for K tiers.
+    pub clears_at: f64,
+    /// ln of the e-process against "at or above the bar".
+    pub ln_e_fails: Option<f64>,
+    /// What it must reach: ln(1 / β).
+    pub fails_at: f64,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Estimate of the further items a verdict needs at the present pass rate; `None` if decided or at the bar.
+    pub items_needed: Option<u64>,
+    /// Answers cut off by the token limit; they count as failed.
+    pub truncated: u64,
+    /// Time per item, s.
+    pub seconds_per_item: Option<f64>,
+    /// Prompt tokens processed per item, shared prefix excluded.
+    pub prefilled_per_item: Option<f64>,
+    /// Tokens generated per item.
+    pub generated_per_item: Option<f64>,
+    /// Energy per item, metered over the graded items.
+    pub energy: Option<EnergyNumbers>,
+    /// Cost per item, $.
+    pub usd_per_item: Option<f64>,
+    /// Cost per 1,000 solved items, $ (F11) with its interval (F16).
+    pub usd_per_1k_solved: Option<Interval>,
+    /// Whether the cost holds electricity.
+    pub cost_has_energy: bool,
+}
+
+/// Cost of a million tokens and its parts, $/Mtok (F6, F8, F9).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CostNumbers {
+    /// All known parts.
+    pub total: f64,
+    /// Lower end, from the intervals of speed and energy.
+    pub lo: f64,
+    /// Upper end.
+    pub hi: f64,
+    /// Electricity while busy; `None` if energy or tariff is unknown: the total then excludes it.
+    pub electricity: Option<f64>,
+    /// Purchase, maintenance and idle electricity, or rent; `None` if unknown.
+    pub hardware: Option<f64>,
+}
+
+/// Cost and energy of one tier at its headline workloads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TierNumbers {
+    /// The tier.
+    pub tier: TierKey,
+    /// Headline prefill workload: `pp512`, else the first at depth 0.
+    pub prefill: Option<Workload>,
+    /// Headline decode workload: `tg128`, else the first at depth 0.
+    pub decode: Option<Workload>,
+    /// $ per million input tokens.
+    pub usd_per_mtok_in: Option<CostNumbers>,
+    /// $ per million output tokens.
+    pub usd_per_mtok_out: Option<CostNumbers>,
+    /// Blend of both by the plan's weights (F10).
+    pub usd_per_mtok_blended: Option<f64>,
+    /// Hardware and idle electricity per busy hour, $ (F8).
+    pub usd_per_busy_hour: Option<f64>,
+}
+
+/// What tiers are ordered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CostBasis {
+    /// $ per 1,000 solved items.
+    UsdPer1kSolved,
+    /// Seconds per solved item: neither prices nor energy are known.
+    SecondsPerSolved,
+}
+
+/// The cheapest tier that clears a task's bar.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The task.
+    pub task: String,
+    /// Its bar.
+    pub bar: Bar,
+    /// The bound on a wrong CLEARS, over the whole ladder.
+    pub alpha: f64,
+    /// Tiers the bound is split over.
+    pub ladder_size: u64,
+    /// What the order below rests on.
+    pub basis: CostBasis,
+    /// The outcome.
+    pub outcome: AnswerOutcome,
+    /// Tiers no other tier beats in both cost and pass rate (point values), cheapest first.
+    pub pareto: Vec<TierKey>,
+}
+
+/// Outcome of a task's ladder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerOutcome {
+    /// A tier clears.
+    Cheapest {
+        /// The cheapest one that clears.
+        tier: TierKey,
+        /// Other tiers that clear and whose cost interval overlaps its own: ties.
+        ties: Vec<TierKey>,
+        /// Cheaper tiers that are still undecided: more items could make one of them the answer.
+        cheaper_undecided: Vec<TierKey>,
+    },
+    /// Every tier fails.
+    NoneClears,
+    /// No tier clears yet, and some are undecided.
+    Undecided {
+        /// Those tiers, cheapest first.
+        tiers: Vec<TierKey>,
+        /// Fewest further items that are expected to decide one of them.
+        items_needed: Option<u64>,
+    },
+    /// No tier has results for the task.
+    NoResults,
+}

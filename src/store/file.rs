@@ -1,0 +1,156 @@
+//! Record files: bounded reading, atomic writing.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::StoreError;
+use super::record::{Record, SCHEMA, SCHEMA_VERSION};
+
+/// Larger files are refused before they are read. A record of 10 tiers × 5 tasks × 200 items is below 5 MB.
+pub const MAX_BYTES: u64 = 32 << 20;
+
+/// A record file as read: the bytes' JSON, and what this build understands of it.
+#[derive(Clone, Debug)]
+pub struct RecordFile {
+    /// Everything in the file, fields this build does not know included.
+    pub value: Value,
+    /// The record.
+    pub record: Record,
+}
+
+/// Reads a record file.
+///
+/// # Errors
+/// One line each for a file that is missing, too large, truncated, nested too deep, not a record, from a newer program,
+/// or that contradicts itself.
+pub fn read(path: &Path) -> Result<RecordFile, StoreError> {
+    let file = File::open(path).map_err(StoreError::io("read", path))?;
+    let mut bytes = Vec::new();
+    // One byte more than allowed tells a file that grew or a pipe that never ends from one that fits.
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(StoreError::TooLarge { path: path.to_owned(), limit_mib: MAX_BYTES >> 20 });
+    }
+    parse(&bytes, path)
+}
+
+/// Reads a record from memory; `path` names it in errors.
+///
+/// # Errors
+/// See [`read`].
+pub fn parse(bytes: &[u8], path: &Path) -> Result<RecordFile, StoreError> {
+    let value: Value =
+        serde_json::from_slice(bytes).map_err(|source| StoreError::NotJson { path: path.to_owned(), source })?;
+    let not_a_record = |why: String| StoreError::NotARecord { path: path.to_owned(), why };
+    if value.get("schema").and_then(Value::as_str) != Some(SCHEMA) {
+        return Err(not_a_record(format!("no field \"schema\": \"{SCHEMA}\"")));
+    }
+    let version = value
+        .get("schema_version")
+        .and_then(Value::as_u64)
+        .ok_or_else(|| not_a_record("field `schema_version` is missing or not a number".into()))?;
+    if version > u64::from(SCHEMA_VERSION) {
+        return Err(StoreError::FutureRecord { path: path.to_owned(), found: version, known: SCHEMA_VERSION });
+    }
+    // From the bytes rather than the value: the error then names line and column.
+    let record: Record = serde_json::from_slice(bytes).map_err(|error| not_a_record(error.to_string()))?;
+    super::validate::validate(&record.raw)?;
+    Ok(RecordFile { value, record })
+}
+
+/// Writes a record as JSON with a final newline: to a temporary file beside it, synced, then renamed, so that a crash
+/// or a full disk leaves either the old file or the new one.
+///
+/// # Errors
+/// [`StoreError::Io`] naming the file.
+pub fn write(record: &Record, path: &Path) -> Result<(), StoreError> {
+    let mut text = serde_json::to_string_pretty(record)?;
+    text.push('\n');
+    write_atomically(path, text.as_bytes())
+}
+
+/// Replaces `path` by `bytes`, atomically. What is not a regular file (a pipe, `/dev/stdout`) is written to instead.
+///
+/// # Errors
+/// [`StoreError::Io`] naming the file.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let failed = || StoreError::io("write", path);
+    // A symbolic link is followed, so that the file it names is replaced and the link survives.
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let existing = std::fs::metadata(&target).ok();
+    if existing.as_ref().is_some_and(|meta| !meta.is_file() && !meta.is_dir()) {
+        return std::fs::write(path, bytes).map_err(failed());
+    }
+    let dir = match target.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    let mut temporary = tempfile::NamedTempFile::new_in(dir).map_err(failed())?;
+    temporary.write_all(bytes).map_err(failed())?;
+    if let Some(permissions) = existing.map(|meta| meta.permissions()).or_else(new_file_permissions) {
+        temporary.as_file().set_permissions(permissions).map_err(failed())?;
+    }
+    temporary.as_file().sync_all().map_err(failed())?;
+    temporary.persist(&target).map_err(|error| failed()(error.error))?;
+    Ok(())
+}
+
+/// Temporary files are private to the user; a result table is not.
+fn new_file_permissions() -> Option<std::fs::Permissions> {
+    #[cfg(unix)]
+    return Some(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    #[cfg(not(unix))]
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_existing_file_is_replaced_as_a_whole_and_a_link_survives() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("a.json"), dir.path().join("link.json"));
+        write_atomically(&file, b"old").unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        #[cfg(unix)]
+        write_atomically(&link, b"new").unwrap();
+        #[cfg(not(unix))]
+        write_atomically(&file, b"new").unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"new");
+        assert!(cfg!(not(unix)) || std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+        assert_eq!(left.len(), if cfg!(unix) { 2 } else { 1 }, "no temporary file may stay");
+    }
+
+    fn message(bytes: &[u8]) -> String {
+        let text = parse(bytes, Path::new("r.json")).unwrap_err().to_string();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        text
+    }
+
+    #[test]
+    fn hostile_files_get_one_line_each() {
+        assert!(message(b"").contains("not complete JSON"));
+        assert!(message(b"{\"schema\":\"tierbench.record\",\"sch").contains("not complete JSON"));
+        assert!(message(b"[1,2]").contains("no field \"schema\""));
+        assert!(message(b"{\"schema\":\"tierbench.record\"}").contains("schema_version"));
+        let future = message(b"{\"schema\":\"tierbench.record\",\"schema_version\":99}");
+        assert!(future.contains("99") && future.contains("update tierbench"), "{future}");
+        assert!(message(b"{\"schema\":\"tierbench.record\",\"schema_version\":1}").contains("raw"));
+        let nested = [b"[".repeat(4 << 20), b"]".repeat(4 << 20)].concat();
+        assert!(message(&nested).contains("recursion limit"));
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_refused_before_it_is_parsed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("huge.json");
+        File::create(&path).unwrap().set_len(MAX_BYTES + 1).unwrap();
+        assert!(matches!(read(&path), Err(StoreError::TooLarge { limit_mib: 32, .. })));
+    }
+}

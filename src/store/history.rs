@@ -1,0 +1,405 @@
+//! The history: every run and cell this user made, in one SQLite file.
+//!
+//! Each cell is one transaction, committed when it completes, so that Ctrl-C, `kill -9`, a full disk or a crash of the
+//! machine loses at most the cell in flight. The database is in WAL mode; several runs may write at once. A run that is
+//! going on holds an advisory lock on a file of its own, which the system releases however the process ends: that is how
+//! a run that can be resumed is told from one that is still working.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+
+use super::cell::Cell;
+use super::record::{RawRecord, Record};
+use super::{StoreError, clock, migrations};
+
+/// How long a write waits for another process.
+const BUSY_SECONDS: u64 = 10;
+
+/// File name of the database inside the data directory.
+const FILE_NAME: &str = "history.sqlite3";
+
+/// The user's runs.
+#[derive(Debug)]
+pub struct History {
+    connection: Connection,
+    path: PathBuf,
+}
+
+/// A run being written. Dropping it, or the end of the process, makes it resumable by others.
+#[derive(Debug)]
+pub struct OpenRun {
+    /// Its id.
+    pub id: String,
+    /// When it was first started.
+    pub started_at: String,
+    /// Whether it existed before and is being continued.
+    pub resumed: bool,
+    // Held for its lifetime: the system releases the lock when the process ends, however it ends.
+    _lock: File,
+}
+
+/// One line of `history list`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunSummary {
+    /// Id.
+    pub id: String,
+    /// UTC, RFC 3339.
+    pub started_at: String,
+    /// UTC, RFC 3339; `None` if it was never finished.
+    pub finished_at: Option<String>,
+    /// What the caller called it.
+    pub title: String,
+    /// Cells stored.
+    pub cells: u64,
+    /// Cells that failed.
+    pub failed: u64,
+    /// Whether a sealed record is stored.
+    pub has_record: bool,
+}
+
+/// The user's data directory: `TIERBENCH_DATA`, else the platform's.
+///
+/// # Errors
+/// [`StoreError::NoDataDir`] if neither is known.
+pub fn data_dir() -> Result<PathBuf, StoreError> {
+    if let Some(dir) = std::env::var_os("TIERBENCH_DATA").filter(|dir| !dir.is_empty()) {
+        return Ok(PathBuf::from(dir));
+    }
+    directories::ProjectDirs::from("", "", "tierbench")
+        .map(|dirs| dirs.data_dir().to_owned())
+        .ok_or(StoreError::NoDataDir)
+}
+
+/// Hash that names a plan: runs with the same one may resume each other.
+///
+/// # Errors
+/// [`StoreError::Json`] if the plan cannot be written as JSON.
+pub fn plan_hash(plan: &impl serde::Serialize) -> Result<String, StoreError> {
+    let canonical = super::canonical::canonical_json(&serde_json::to_value(plan)?);
+    Ok(super::canonical::sha256_hex(canonical.as_bytes()))
+}
+
+impl History {
+    /// Opens the history in [`data_dir`], creating both if needed.
+    ///
+    /// # Errors
+    /// See [`History::open`].
+    pub fn open_default() -> Result<Self, StoreError> {
+        Self::open(&data_dir()?)
+    }
+
+    /// Opens the history in `dir`, creating both if needed and migrating an older one.
+    ///
+    /// # Errors
+    /// The directory cannot be created; the file is damaged, not a database, or written by a newer program; the disk is
+    /// full; another process holds it.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(dir.join("locks")).map_err(StoreError::io("create", dir))?;
+        let path = dir.join(FILE_NAME);
+        let explain = |source| explain(&path, source);
+        let mut connection = Connection::open(&path).map_err(explain)?;
+        connection.busy_timeout(Duration::from_secs(BUSY_SECONDS)).map_err(explain)?;
+        let found = migrations::version(&connection).map_err(explain)?;
+        if found > migrations::NEWEST {
+            return Err(StoreError::FutureHistory { path, found, known: migrations::NEWEST });
+        }
+        // FULL: a committed cell survives loss of power, not only of the process. It costs milliseconds per cell.
+        connection
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
+            .map_err(explain)?;
+        migrations::migrate(&mut connection).map_err(explain)?;
+        Ok(Self { connection, path })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Lets the database grow to `pages` of 4 KiB and no further: what a full disk looks like. For tests and quotas.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn limit_pages(&self, pages: u32) -> Result<(), StoreError> {
+        self.connection
+            .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+            .map_err(|source| explain(&self.path, source))
+    }
+
+    /// Starts a run of the plan with this hash, or with `resume` continues the newest unfinished one that no living
+    /// process is working on. `title` is what lists show.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn open_run(&mut self, plan_hash: &str, title: &str, resume: bool) -> Result<OpenRun, StoreError> {
+        if resume {
+            for (id, started_at) in self.unfinished(plan_hash)? {
+                if let Some(lock) = self.try_lock(&id)? {
+                    return Ok(OpenRun { id, started_at, resumed: true, _lock: lock });
+                }
+            }
+        }
+        let (id, started_at) = (clock::new_run_id(), clock::now());
+        // Locked before the row exists: no other process can see the run and take it for abandoned.
+        let lock = self.try_lock(&id)?.ok_or_else(|| StoreError::Locked { path: self.lock_path(&id), seconds: 0 })?;
+        self.connection
+            .execute(
+                "INSERT INTO run (id, plan_hash, started_at, title) VALUES (?1, ?2, ?3, ?4)",
+                params![id, plan_hash, started_at, title],
+            )
+            .map_err(|source| explain(&self.path, source))?;
+        Ok(OpenRun { id, started_at, resumed: false, _lock: lock })
+    }
+
+    /// Stores one cell, replacing an earlier attempt at it. Durable when this returns.
+    ///
+    /// # Errors
+    /// The disk is full or the database damaged; cells committed before are not affected.
+    pub fn commit_cell(&mut self, run: &OpenRun, cell: &Cell) -> Result<(), StoreError> {
+        let body = serde_json::to_string(cell)?;
+        self.connection
+            .execute(
+                "INSERT INTO cell (run_id, cell_id, committed_at, failed, body, position)
+                 VALUES (?1, ?2, ?3, ?4, ?5, (SELECT coalesce(max(position), 0) + 1 FROM cell WHERE run_id = ?1))
+                 ON CONFLICT (run_id, cell_id) DO UPDATE SET committed_at = excluded.committed_at,
+                     failed = excluded.failed, body = excluded.body, position = excluded.position",
+                params![run.id, cell.id().0, clock::now(), cell.error().is_some(), body],
+            )
+            .map_err(|source| explain(&self.path, source))?;
+        Ok(())
+    }
+
+    /// The cells of a run that succeeded, in the order they finished: what a resumed run need not repeat.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn finished_cells(&self, run_id: &str) -> Result<Vec<Cell>, StoreError> {
+        Ok(self.cells(run_id)?.into_iter().filter(|cell| cell.error().is_none()).collect())
+    }
+
+    /// All cells of a run, failed ones included, in the order they finished.
+    ///
+    /// # Errors
+    /// What the database says; [`StoreError::DamagedHistory`] for a cell that cannot be read.
+    pub fn cells(&self, run_id: &str) -> Result<Vec<Cell>, StoreError> {
+        let bodies = || -> rusqlite::Result<Vec<String>> {
+            self.connection
+                .prepare_cached("SELECT body FROM cell WHERE run_id = ?1 ORDER BY position")?
+                .query_map([run_id], |row| row.get(0))?
+                .collect()
+        };
+        let bodies = bodies().map_err(|source| explain(&self.path, source))?;
+        bodies.iter().map(|body| self.decode(body, "cell")).collect()
+    }
+
+    /// Stores the raw record without its cells, so that an interrupted run can still be reported. May be called again.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn save_header(&mut self, run: &OpenRun, header: &RawRecord) -> Result<(), StoreError> {
+        let mut header = header.clone();
+        header.cells.clear();
+        self.set(&run.id, "UPDATE run SET header = ?2 WHERE id = ?1", &serde_json::to_string(&header)?)
+    }
+
+    /// Stores the sealed record and marks the run finished, in one transaction.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn finish_run(&mut self, run: &OpenRun, record: &Record) -> Result<(), StoreError> {
+        let sql = format!("UPDATE run SET record = ?2, finished_at = '{}' WHERE id = ?1", clock::now());
+        self.set(&run.id, &sql, &serde_json::to_string(record)?)
+    }
+
+    /// Stores the sealed record of a run that was interrupted: it can be reported now and resumed later.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn save_partial(&mut self, run: &OpenRun, record: &Record) -> Result<(), StoreError> {
+        self.set(&run.id, "UPDATE run SET record = ?2 WHERE id = ?1", &serde_json::to_string(record)?)
+    }
+
+    /// Stores a record made elsewhere, as a finished run with the record's own id. Returns `false` if that id is stored
+    /// already.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn import(&mut self, record: &Record, title: &str) -> Result<bool, StoreError> {
+        let run = &record.raw.run;
+        let changed = self
+            .connection
+            .execute(
+                "INSERT OR IGNORE INTO run (id, plan_hash, started_at, finished_at, title, record)
+                 VALUES (?1, 'imported', ?2, ?3, ?4, ?5)",
+                params![
+                    run.id,
+                    run.started_at,
+                    run.finished_at.as_ref().unwrap_or(&run.started_at),
+                    title,
+                    serde_json::to_string(record)?
+                ],
+            )
+            .map_err(|source| explain(&self.path, source))?;
+        Ok(changed == 1)
+    }
+
+    /// All runs, newest first.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn list(&self) -> Result<Vec<RunSummary>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<RunSummary>> {
+            self.connection
+                .prepare_cached(
+                    "SELECT id, started_at, finished_at, title, record IS NOT NULL, count(cell_id), coalesce(sum(failed), 0)
+                     FROM run LEFT JOIN cell ON run_id = id GROUP BY id ORDER BY started_at DESC, id DESC",
+                )?
+                .query_map([], |row| {
+                    Ok(RunSummary {
+                        id: row.get(0)?,
+                        started_at: row.get(1)?,
+                        finished_at: row.get(2)?,
+                        title: row.get(3)?,
+                        has_record: row.get(4)?,
+                        cells: row.get::<_, i64>(5)?.unsigned_abs(),
+                        failed: row.get::<_, i64>(6)?.unsigned_abs(),
+                    })
+                })?
+                .collect()
+        };
+        read().map_err(|source| explain(&self.path, source))
+    }
+
+    /// The full id of the run `wanted` names: an id, the unambiguous beginning of one, or `latest`.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownRun`], [`StoreError::AmbiguousRun`].
+    pub fn resolve(&self, wanted: &str) -> Result<String, StoreError> {
+        let runs = self.list()?;
+        let unknown = || StoreError::UnknownRun { wanted: wanted.to_owned() };
+        if wanted == "latest" {
+            return runs.into_iter().find(|run| run.has_record || run.cells > 0).map(|run| run.id).ok_or_else(unknown);
+        }
+        let mut matches: Vec<String> =
+            runs.into_iter().map(|run| run.id).filter(|id| !wanted.is_empty() && id.starts_with(wanted)).collect();
+        if let Some(exact) = matches.iter().position(|id| id == wanted) {
+            return Ok(matches.swap_remove(exact));
+        }
+        match matches.len() {
+            0 => Err(unknown()),
+            1 => Ok(matches.swap_remove(0)),
+            count => Err(StoreError::AmbiguousRun { wanted: wanted.to_owned(), count }),
+        }
+    }
+
+    /// The record of a run. A run that was killed gets one from its header and the cells it committed.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownRun`] also for a run that stored nothing yet.
+    pub fn record(&self, run_id: &str) -> Result<Record, StoreError> {
+        let read = self
+            .connection
+            .query_row("SELECT header, record, finished_at IS NOT NULL FROM run WHERE id = ?1", [run_id], |row| {
+                Ok((row.get::<_, Option<String>>(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, bool>(2)?))
+            })
+            .optional()
+            .map_err(|source| explain(&self.path, source))?;
+        match read {
+            Some((_, Some(record), true)) => self.decode(&record, "record"),
+            Some((Some(header), sealed, _)) => {
+                let mut raw: RawRecord = self.decode(&header, "header")?;
+                raw.cells = self.cells(run_id)?;
+                if let Some(sealed) = sealed {
+                    let sealed: Record = self.decode(&sealed, "record")?;
+                    if sealed.raw.cells.len() >= raw.cells.len() {
+                        return Ok(sealed);
+                    }
+                }
+                raw.run.interrupted = true;
+                Record::from_raw(raw)
+            }
+            Some((None, Some(record), false)) => self.decode(&record, "record"),
+            Some((None, None, _)) | None => Err(StoreError::UnknownRun { wanted: run_id.to_owned() }),
+        }
+    }
+
+    /// Forgets a run and its cells.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownRun`]; [`StoreError::Locked`] while a process is working on it.
+    pub fn remove(&mut self, run_id: &str) -> Result<(), StoreError> {
+        let Some(lock) = self.try_lock(run_id)? else {
+            return Err(StoreError::Locked { path: self.lock_path(run_id), seconds: 0 });
+        };
+        let removed = self
+            .connection
+            .execute("DELETE FROM run WHERE id = ?1", [run_id])
+            .map_err(|source| explain(&self.path, source))?;
+        drop(lock);
+        let _ = std::fs::remove_file(self.lock_path(run_id));
+        if removed == 0 { Err(StoreError::UnknownRun { wanted: run_id.to_owned() }) } else { Ok(()) }
+    }
+
+    fn set(&mut self, run_id: &str, sql: &str, text: &str) -> Result<(), StoreError> {
+        let changed =
+            self.connection.execute(sql, params![run_id, text]).map_err(|source| explain(&self.path, source))?;
+        if changed == 1 { Ok(()) } else { Err(StoreError::UnknownRun { wanted: run_id.to_owned() }) }
+    }
+
+    fn unfinished(&self, plan_hash: &str) -> Result<Vec<(String, String)>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<(String, String)>> {
+            self.connection
+                .prepare_cached(
+                    "SELECT id, started_at FROM run WHERE plan_hash = ?1 AND finished_at IS NULL
+                     ORDER BY started_at DESC, id DESC",
+                )?
+                .query_map([plan_hash], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        };
+        read().map_err(|source| explain(&self.path, source))
+    }
+
+    fn lock_path(&self, run_id: &str) -> PathBuf {
+        self.path.with_file_name("locks").join(run_id)
+    }
+
+    /// The run's lock, or `None` if another process has it.
+    fn try_lock(&self, run_id: &str) -> Result<Option<File>, StoreError> {
+        let path = self.lock_path(run_id);
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(StoreError::io("create", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(source)) => Err(StoreError::Io { action: "lock", path, source }),
+        }
+    }
+
+    fn decode<T: serde::de::DeserializeOwned>(&self, text: &str, what: &str) -> Result<T, StoreError> {
+        serde_json::from_str(text).map_err(|error| StoreError::DamagedHistory {
+            path: self.path.clone(),
+            why: format!("a stored {what} cannot be read: {error}"),
+        })
+    }
+}
+
+/// Names the condition the user can act on.
+fn explain(path: &Path, source: rusqlite::Error) -> StoreError {
+    let path = path.to_owned();
+    match source.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreError::DiskFull { path },
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            StoreError::DamagedHistory { path, why: source.to_string() }
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked { path, seconds: BUSY_SECONDS },
+        _ => StoreError::Sqlite { path, source },
+    }
+}

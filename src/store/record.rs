@@ -1,0 +1,399 @@
+//! The record: what is published, and the only thing `report`, `compare`, `export` and `verify` read.
+//!
+//! A record has two halves. [`RawRecord`] holds what was observed or assumed: host, build, tiers, tasks, plan with its
+//! seeds, assumptions, and every cell with its raw samples and items. [`Derived`] holds every number computed from the
+//! raw half by [`Record::derive`], the one function the run pipeline and `verify` share. Nothing that is printed comes
+//! from anywhere else.
+//!
+//! The types are those of the published schema, not of the rooms that measure: internals may change without changing a
+//! file somebody else reads. A change in the meaning of a field bumps [`SCHEMA_VERSION`].
+
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+use super::cell::Cell;
+use super::derived::Derived;
+use crate::engine::EngineFacts;
+use crate::plan::{Tier, TierKey, Workload};
+
+/// Value of the field `schema` of every record.
+pub const SCHEMA: &str = "tierbench.record";
+
+/// Version of the schema this build writes. It reads this one and every older one.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// A published result: raw observations, the numbers derived from them, and a hash over both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Always [`SCHEMA`].
+    pub schema: String,
+    /// The schema's version.
+    pub schema_version: u32,
+    /// What was observed and assumed.
+    pub raw: RawRecord,
+    /// What follows from it.
+    pub derived: Derived,
+    /// SHA-256 (hex) of the canonical JSON of the record without this field; see [`super::canonical`].
+    pub content_sha256: String,
+}
+
+impl Record {
+    /// Derives every number and seals the record with its content hash.
+    ///
+    /// # Errors
+    /// [`StoreError::BadRecord`] if the raw half contradicts itself, e.g. a cell of a tier that is not listed.
+    pub fn from_raw(raw: RawRecord) -> Result<Self, StoreError> {
+        super::validate::validate(&raw)?;
+        let derived = Self::derive(&raw);
+        let mut record = Self {
+            schema: SCHEMA.to_owned(),
+            schema_version: SCHEMA_VERSION,
+            raw,
+            derived,
+            content_sha256: String::new(),
+        };
+        record.content_sha256 = super::canonical::content_hash(&serde_json::to_value(&record)?);
+        Ok(record)
+    }
+
+    /// Every derived number, from the raw half alone: no clock, file, environment or unseeded randomness.
+    #[must_use]
+    pub fn derive(raw: &RawRecord) -> Derived {
+        super::derive::derive(raw)
+    }
+
+    /// The facts of a tier.
+    #[must_use]
+    pub fn tier(&self, key: &TierKey) -> Option<&TierFacts> {
+        self.raw.tiers.iter().find(|tier| tier.key == *key)
+    }
+}
+
+/// What was observed and assumed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RawRecord {
+    /// When, by which command.
+    pub run: RunFacts,
+    /// The machine.
+    pub host: HostFacts,
+    /// The program.
+    pub build: BuildFacts,
+    /// What was to be done, with every seed.
+    pub plan: PlanFacts,
+    /// The tasks' identity, bars and error bounds.
+    pub tasks: Vec<TaskFacts>,
+    /// The tiers, in the order of the plan.
+    pub tiers: Vec<TierFacts>,
+    /// Prices and lives the cost figures rest on.
+    pub cost: CostFacts,
+    /// The cells that ran, in the order in which they finished; failed ones included.
+    pub cells: Vec<Cell>,
+    /// What the user was warned of, in order.
+    pub warnings: Vec<String>,
+}
+
+/// When a run happened and what was typed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunFacts {
+    /// Unique id, e.g. `20260821-140500-3fa9c1`.
+    pub id: String,
+    /// UTC, RFC 3339.
+    pub started_at: String,
+    /// UTC, RFC 3339; `None` while the run goes on or if it was killed.
+    pub finished_at: Option<String>,
+    /// The command line without the program's path.
+    pub command: String,
+    /// Whether the user or the budget ended it before the plan was done.
+    pub interrupted: bool,
+}
+
+/// The machine. Nothing that identifies a person or a network: no host name, user or address.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// `linux`, `macos`, `windows`.
+    pub os: String,
+    /// Kernel or build number.
+    pub kernel: Option<String>,
+    /// `x86_64`, `aarch64`.
+    pub arch: String,
+    /// Processor name.
+    pub cpu: Option<String>,
+    /// Physical cores the process may use.
+    pub physical_cores: Option<u32>,
+    /// Hardware threads the process may use.
+    pub logical_cores: Option<u32>,
+    /// Instruction-set extensions that matter to kernels, e.g. `avx2`, `avx512vnni`.
+    pub isa: Vec<String>,
+    /// Memory, bytes.
+    pub memory_bytes: Option<u64>,
+    /// Whether the processor says it runs under a hypervisor.
+    pub hypervisor: Option<bool>,
+    /// Frequency governor.
+    pub governor: Option<String>,
+    /// Other devices, e.g. GPU names with driver versions.
+    pub devices: Vec<String>,
+    /// Memory bandwidth measured by this run.
+    pub bandwidth: Vec<BandwidthFact>,
+}
+
+/// Measured read bandwidth of memory: the roof of decoding.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BandwidthFact {
+    /// Threads reading at once.
+    pub n_threads: u32,
+    /// Best of the trials, bytes/s.
+    pub bytes_per_s: f64,
+}
+
+/// The program that measured.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildFacts {
+    /// Crate version.
+    pub version: String,
+    /// Git revision, if the build knew it.
+    pub revision: Option<String>,
+    /// Cargo features that change results.
+    pub features: Vec<String>,
+    /// Compiler version, if the build knew it.
+    pub rustc: Option<String>,
+    /// `release` or `debug`. Numbers of a debug build are not worth publishing.
+    pub profile: String,
+    /// Target triple's architecture and system.
+    pub target: String,
+}
+
+impl BuildFacts {
+    /// Facts of the running program.
+    #[must_use]
+    pub fn current() -> Self {
+        let features = [
+            ("cuda", cfg!(feature = "cuda")),
+            ("metal", cfg!(feature = "metal")),
+            ("accelerate", cfg!(feature = "accelerate")),
+        ];
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: option_env!("TIERBENCH_REVISION").filter(|r| !r.is_empty()).map(str::to_owned),
+            features: features.iter().filter(|(_, on)| *on).map(|(name, _)| (*name).to_owned()).collect(),
+            rustc: option_env!("TIERBENCH_RUSTC").filter(|r| !r.is_empty()).map(str::to_owned),
+            profile: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
+            target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+        }
+    }
+}
+
+/// What was to be done, and every seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanFacts {
+    /// Speed tests of every tier.
+    pub workloads: Vec<Workload>,
+    /// Seed of the blocks' order.
+    pub interleave_seed: u64,
+    /// Seed of the items' order.
+    pub order_seed: u64,
+    /// Seed of the bootstrap ([`crate::stats::bootstrap`] fixes generator and number of resamples).
+    pub bootstrap_seed: u64,
+    /// Coverage of every interval, e.g. 0.95.
+    pub level: f64,
+    /// Time the run may take, s; `None` if unlimited.
+    pub budget_s: Option<f64>,
+    /// Tokens per request for the blended price, input : output.
+    pub blend: Blend,
+}
+
+impl Default for PlanFacts {
+    fn default() -> Self {
+        Self {
+            workloads: Vec::new(),
+            interleave_seed: 0,
+            order_seed: 0,
+            bootstrap_seed: 0,
+            level: 0.95,
+            budget_s: None,
+            blend: Blend::default(),
+        }
+    }
+}
+
+/// Weights of the blended price (F10).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Blend {
+    /// Weight of input tokens.
+    pub input: f64,
+    /// Weight of output tokens.
+    pub output: f64,
+}
+
+impl Default for Blend {
+    /// 3:1, as Artificial Analysis and Epoch blend.
+    fn default() -> Self {
+        Self { input: 3.0, output: 1.0 }
+    }
+}
+
+/// A task as it was used: identity, bar, and the error bounds of its verdicts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskFacts {
+    /// Name.
+    pub name: String,
+    /// `metadata.version`.
+    pub version: Option<String>,
+    /// `classification`, `extraction`, …
+    pub kind: Option<String>,
+    /// SHA-256 of the task's definition and items: what makes two results comparable.
+    pub sha256: String,
+    /// Items in the suite.
+    pub suite_items: u64,
+    /// Items the plan allowed per tier; the look at the end of the budget.
+    pub max_items: u64,
+    /// `loglikelihood`, `constrained` or `free`.
+    pub decode: String,
+    /// The quality the task demands.
+    pub bar: Bar,
+    /// Bound on the probability that any tier below the bar is said to clear, over the whole ladder.
+    pub alpha: f64,
+    /// Bound, per tier, on the probability that a tier above the bar is said to fail.
+    pub beta: f64,
+    /// CLEARS then means: not below `bar.min - margin`.
+    pub margin: f64,
+    /// Best trivial answer's pass rate and its name, e.g. `majority label`.
+    pub baseline: Option<Baseline>,
+}
+
+/// A metric and its minimum.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bar {
+    /// What is compared.
+    pub metric: Metric,
+    /// Its minimum, in `(0, 1)`.
+    pub min: f64,
+}
+
+/// What a bar is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Share of items passed.
+    PassRate,
+    /// Mean of the items' scores in `[0, 1]`.
+    MeanScore,
+}
+
+/// A trivial answer's result: a bar below it asks for nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// Its name.
+    pub name: String,
+    /// Its pass rate.
+    pub pass_rate: f64,
+}
+
+/// A tier with everything that identifies it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TierFacts {
+    /// Its name in this record.
+    pub key: TierKey,
+    /// Model, level, engine, device, threads.
+    pub tier: Tier,
+    /// The file.
+    pub model: ModelFileFacts,
+    /// The engine as it ran; `None` if it never loaded.
+    pub engine: Option<EngineFacts>,
+    /// Largest resident set of the process while this tier alone was loaded, bytes.
+    pub peak_rss_bytes: Option<u64>,
+}
+
+/// The model file: what makes a tier reproducible.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelFileFacts {
+    /// Catalogue name or file stem.
+    pub name: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Size, bytes.
+    pub bytes: u64,
+    /// SPDX licence expression, if known.
+    pub licence: Option<String>,
+    /// Which source answered.
+    pub source: String,
+    /// Level the weights were requantized from: printed beside every number of the tier.
+    pub requantized_from: Option<String>,
+    /// Hash of the tokenizer.
+    pub tokenizer_sha256: Option<String>,
+    /// Hash of the chat template.
+    pub template_sha256: Option<String>,
+}
+
+/// A number somebody has to believe, with where it comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Assumed {
+    /// The number, in the unit its field names.
+    pub value: f64,
+    /// Who says so: a publication, a price list, `user`, `assumption`.
+    pub source: String,
+    /// Date of the source, ISO 8601.
+    pub date: Option<String>,
+}
+
+/// Prices and lives under every cost figure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CostFacts {
+    /// Electricity, $/kWh.
+    pub electricity_usd_per_kwh: Option<Assumed>,
+    /// Power usage effectiveness, at least 1.
+    pub pue: Assumed,
+    /// Owned or rented hardware; `None` leaves hardware out, and every cost says so.
+    pub hardware: Option<HardwareCost>,
+    /// Power while idle at the wall, W; charged for idle hours of owned hardware.
+    pub idle_wall_w: Option<Assumed>,
+    /// Cost of an unsolved item, $.
+    pub failure_usd: f64,
+}
+
+impl Default for CostFacts {
+    fn default() -> Self {
+        Self {
+            electricity_usd_per_kwh: None,
+            pue: Assumed { value: 1.0, source: "assumption: no cooling overhead at home".into(), date: None },
+            hardware: None,
+            idle_wall_w: None,
+            failure_usd: 0.0,
+        }
+    }
+}
+
+/// How hardware time is paid for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HardwareCost {
+    /// Bought.
+    Owned(Box<OwnedHardware>),
+    /// Rented, electricity included.
+    Rented(RentedHardware),
+}
+
+/// Bought hardware, written off in a straight line, or as an annuity if there is a discount rate (F7).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OwnedHardware {
+    /// Purchase price, $.
+    pub price_usd: Assumed,
+    /// Value at the end of its life, $.
+    pub salvage_usd: Assumed,
+    /// Life, years.
+    pub life_years: Assumed,
+    /// Maintenance, $ per year.
+    pub maintenance_usd_per_year: Assumed,
+    /// Share of all hours it is busy, in `(0, 1]`.
+    pub utilization: Assumed,
+    /// Discount rate per year; `None` is a straight line.
+    pub discount_rate: Option<Assumed>,
+}
+
+/// Rented hardware.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RentedHardware {
+    /// $ per hour.
+    pub usd_per_hour: Assumed,
+    /// Share of rented hours it is busy, in `(0, 1]`.
+    pub utilization: Assumed,
+}

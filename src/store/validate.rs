@@ -1,0 +1,204 @@
+//! What a raw record must satisfy before anything is derived from it.
+//!
+//! Files come from other people. Each rule bounds work (samples, items) or rules out a value no run can produce, so that
+//! [`super::derive`] cannot divide by zero, overflow or run for hours. Plausible but surprising values are not refused
+//! here: they become findings.
+
+use std::collections::HashSet;
+
+use super::StoreError;
+use super::cell::{Cell, EnergyWindow, Outcome, SpeedTrials, Subject, TaskItems};
+use super::record::{Assumed, CostFacts, HardwareCost, RawRecord, TaskFacts};
+use crate::plan::Workload;
+
+/// Most trials over all cells: bounds the bootstrap to about a second.
+const MAX_SAMPLES: usize = 20_000;
+/// Most items over all cells.
+const MAX_ITEMS: usize = 1_000_000;
+/// Most tiers and most cells.
+const MAX_TIERS: usize = 1_000;
+/// Longest name.
+const MAX_NAME: usize = 300;
+
+type Check = Result<(), StoreError>;
+
+/// Checks a raw record.
+///
+/// # Errors
+/// [`StoreError::BadRecord`] with the JSON path of the first value that cannot be.
+pub(super) fn validate(raw: &RawRecord) -> Check {
+    run_id(&raw.run.id)?;
+    require(open_unit(raw.plan.level), "raw.plan.level", "must be between 0 and 1")?;
+    let blend = raw.plan.blend;
+    require(
+        not_negative(blend.input) && not_negative(blend.output) && blend.input + blend.output > 0.0,
+        "raw.plan.blend",
+        "weights must not be negative, and one must be positive",
+    )?;
+    cost(&raw.cost)?;
+    require(raw.tiers.len() <= MAX_TIERS, "raw.tiers", "too many tiers")?;
+    let mut tiers = HashSet::new();
+    for (i, tier) in raw.tiers.iter().enumerate() {
+        let at = format!("raw.tiers[{i}]");
+        require(!tier.key.0.is_empty() && tier.key.0.len() <= MAX_NAME, &at, "key is empty or too long")?;
+        require(tiers.insert(&tier.key), &at, "the same tier twice")?;
+    }
+    let mut tasks = HashSet::new();
+    for (i, facts) in raw.tasks.iter().enumerate() {
+        let at = format!("raw.tasks[{i}]");
+        task(facts, &at)?;
+        require(tasks.insert(facts.name.as_str()), &at, "the same task twice")?;
+    }
+    for (i, fact) in raw.host.bandwidth.iter().enumerate() {
+        require(positive(fact.bytes_per_s), &format!("raw.host.bandwidth[{i}]"), "must be positive")?;
+    }
+    let (mut ids, mut samples, mut items) = (HashSet::new(), 0, 0);
+    for (i, cell) in raw.cells.iter().enumerate() {
+        let at = format!("raw.cells[{i}]");
+        require(tiers.contains(&cell.tier), &at, &format!("tier `{}` is not listed", cell.tier))?;
+        require(ids.insert(cell.id()), &at, "the same cell twice")?;
+        check_cell(cell, raw, &at)?;
+        match &cell.outcome {
+            Outcome::Speed(trials) => samples += trials.samples.len(),
+            Outcome::Task(results) => items += results.items.len(),
+            Outcome::Failed { .. } => {}
+        }
+    }
+    require(samples <= MAX_SAMPLES, "raw.cells", &format!("more than {MAX_SAMPLES} trials"))?;
+    require(items <= MAX_ITEMS, "raw.cells", &format!("more than {MAX_ITEMS} items"))
+}
+
+fn check_cell(cell: &Cell, raw: &RawRecord, at: &str) -> Check {
+    match (&cell.subject, &cell.outcome) {
+        (_, Outcome::Failed { .. }) => Ok(()),
+        (Subject::Workload(workload), Outcome::Speed(trials)) => speed(workload, trials, at),
+        (Subject::Task(name), Outcome::Task(results)) => {
+            let facts = raw.tasks.iter().find(|task| task.name == *name);
+            let facts = facts.ok_or_else(|| StoreError::bad(at, format!("task `{name}` is not listed")))?;
+            task_items(facts, results, at)
+        }
+        _ => Err(StoreError::bad(at, "results of another kind than the cell's subject")),
+    }
+}
+
+fn speed(workload: &Workload, trials: &SpeedTrials, at: &str) -> Check {
+    let tokens = workload.timed_tokens();
+    require(tokens > 0, at, "a workload without tokens")?;
+    require(!trials.samples.is_empty(), at, "no trials")?;
+    for (i, sample) in trials.samples.iter().enumerate() {
+        let at = || format!("{at}.outcome.speed.samples[{i}]");
+        if sample.elapsed_ns == 0 {
+            return Err(StoreError::bad(at(), "elapsed_ns is 0"));
+        }
+        if sample.tokens != tokens {
+            let why = format!("{} tokens, but {workload} processes {tokens}", sample.tokens);
+            return Err(StoreError::bad(at(), why));
+        }
+        let gaps = sample.itl_ns.iter().try_fold(0u64, |sum, &gap| sum.checked_add(gap));
+        if gaps.is_none_or(|sum| sum > sample.elapsed_ns) {
+            return Err(StoreError::bad(at(), "gaps between tokens are longer than the trial"));
+        }
+    }
+    windows(&trials.energy, at)
+}
+
+fn task_items(facts: &TaskFacts, results: &TaskItems, at: &str) -> Check {
+    require(!results.items.is_empty(), at, "no items")?;
+    require(
+        results.items.len() as u64 <= facts.suite_items,
+        at,
+        &format!("{} items, but the suite has {}", results.items.len(), facts.suite_items),
+    )?;
+    let mut seen = HashSet::new();
+    for (i, item) in results.items.iter().enumerate() {
+        let at = || format!("{at}.outcome.task.items[{i}]");
+        if !(0.0..=1.0).contains(&item.score) {
+            return Err(StoreError::bad(at(), format!("score {} is outside 0..1", item.score)));
+        }
+        if !seen.insert(item.item.as_str()) {
+            return Err(StoreError::bad(at(), format!("item `{}` twice", item.item)));
+        }
+    }
+    windows(&results.energy, at)
+}
+
+fn windows(windows: &[EnergyWindow], at: &str) -> Check {
+    for (i, window) in windows.iter().enumerate() {
+        let at = format!("{at}.energy[{i}]");
+        require(positive(window.seconds), &at, "seconds must be positive")?;
+        require(window.joules.is_none_or(not_negative), &at, "joules must not be negative")?;
+        require(
+            window.range_joules.is_none_or(|[lo, hi]| not_negative(lo) && hi.is_finite() && lo <= hi),
+            &at,
+            "range_joules must be two ascending numbers",
+        )?;
+        for value in [window.idle_bare_w, window.idle_ready_w, window.sensor_bound, window.tick_s] {
+            require(value.is_none_or(not_negative), &at, "powers, bounds and ticks must not be negative")?;
+        }
+    }
+    Ok(())
+}
+
+fn task(facts: &TaskFacts, at: &str) -> Check {
+    require(!facts.name.is_empty() && facts.name.len() <= MAX_NAME, at, "name is empty or too long")?;
+    require(open_unit(facts.bar.min), &format!("{at}.bar.min"), "must be between 0 and 1")?;
+    require(open_unit(facts.alpha), &format!("{at}.alpha"), "must be between 0 and 1")?;
+    require(open_unit(facts.beta), &format!("{at}.beta"), "must be between 0 and 1")?;
+    require(
+        not_negative(facts.margin) && facts.margin < facts.bar.min,
+        &format!("{at}.margin"),
+        "must be at least 0 and below the bar",
+    )
+}
+
+fn cost(facts: &CostFacts) -> Check {
+    let at = "raw.cost";
+    require(facts.pue.value >= 1.0 && facts.pue.value.is_finite(), "raw.cost.pue", "must be at least 1")?;
+    require(not_negative(facts.failure_usd), "raw.cost.failure_usd", "must not be negative")?;
+    for assumed in [&facts.electricity_usd_per_kwh, &facts.idle_wall_w].into_iter().flatten() {
+        require(not_negative(assumed.value), at, "prices and powers must not be negative")?;
+    }
+    let fine = |assumed: &Assumed| not_negative(assumed.value);
+    let share = |assumed: &Assumed| positive(assumed.value) && assumed.value <= 1.0;
+    match &facts.hardware {
+        None => Ok(()),
+        Some(HardwareCost::Rented(rent)) => {
+            require(fine(&rent.usd_per_hour), at, "the rent must not be negative")?;
+            require(share(&rent.utilization), "raw.cost.hardware.utilization", "must be above 0 and at most 1")
+        }
+        Some(HardwareCost::Owned(owned)) => {
+            for assumed in [&owned.price_usd, &owned.salvage_usd, &owned.maintenance_usd_per_year] {
+                require(fine(assumed), at, "prices must not be negative")?;
+            }
+            require(positive(owned.life_years.value), "raw.cost.hardware.life_years", "must be positive")?;
+            require(owned.discount_rate.as_ref().is_none_or(fine), at, "the discount rate must not be negative")?;
+            require(share(&owned.utilization), "raw.cost.hardware.utilization", "must be above 0 and at most 1")
+        }
+    }
+}
+
+/// Ids name lock files: nothing that could leave their directory.
+fn run_id(id: &str) -> Check {
+    let fine = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    require(
+        !id.is_empty() && id.len() <= 64 && id.chars().all(fine),
+        "raw.run.id",
+        "must be 1 to 64 letters, digits, `-` or `_`",
+    )
+}
+
+fn require(holds: bool, at: &str, why: &str) -> Check {
+    if holds { Ok(()) } else { Err(StoreError::bad(at, why)) }
+}
+
+fn not_negative(x: f64) -> bool {
+    x.is_finite() && x >= 0.0
+}
+
+fn positive(x: f64) -> bool {
+    x.is_finite() && x > 0.0
+}
+
+fn open_unit(x: f64) -> bool {
+    x > 0.0 && x < 1.0
+}

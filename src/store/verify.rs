@@ -1,0 +1,159 @@
+//! Recomputes every derived number of a record and names the first that differs.
+//!
+//! Numbers count as equal when they are the same double, or within one part in 10^12: the last digits of `ln` and `exp`
+//! differ between the mathematical libraries of platforms. Everything else — strings, counts below 2^53, order and
+//! presence of fields — must be identical.
+
+use serde_json::Value;
+
+use super::StoreError;
+use super::canonical::{HASH_FIELD, content_hash};
+use super::file::RecordFile;
+use super::record::Record;
+
+/// Relative (and, below 1, absolute) difference that counts as none.
+const TOLERANCE: f64 = 1e-12;
+
+/// The first difference between a record and what its raw samples give.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// JSON path, e.g. `derived.speed[0].median`.
+    pub path: String,
+    /// What the file says; `None` if the field is missing.
+    pub stored: Option<Value>,
+    /// What follows from the raw samples; `None` if nothing should be there.
+    pub recomputed: Option<Value>,
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let show = |value: &Option<Value>| match value {
+            None => "nothing".to_owned(),
+            Some(value) => {
+                let text = value.to_string();
+                match text.char_indices().nth(120) {
+                    Some((cut, _)) => format!("{}…", &text[..cut]),
+                    None => text,
+                }
+            }
+        };
+        write!(f, "{}: stored {}, recomputed {}", self.path, show(&self.stored), show(&self.recomputed))
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verification {
+    /// Derived numbers compared.
+    pub numbers: u64,
+    /// The first difference, if any.
+    pub difference: Option<Difference>,
+}
+
+/// Recomputes the record's derived half and its content hash.
+///
+/// # Errors
+/// [`StoreError::Json`] if the recomputed numbers cannot be written as JSON.
+pub fn verify(file: &RecordFile) -> Result<Verification, StoreError> {
+    let recomputed = serde_json::to_value(Record::derive(&file.record.raw))?;
+    let mut comparison = Comparison { numbers: 0, path: "derived".to_owned() };
+    let null = Value::Null;
+    let mut difference = comparison.compare(file.value.get("derived").unwrap_or(&null), &recomputed);
+    if difference.is_none() {
+        let hash = content_hash(&file.value);
+        let stored = file.value.get(HASH_FIELD);
+        if stored.and_then(Value::as_str) != Some(hash.as_str()) {
+            difference = Some(Difference {
+                path: HASH_FIELD.to_owned(),
+                stored: stored.cloned(),
+                recomputed: Some(Value::from(hash)),
+            });
+        }
+    }
+    Ok(Verification { numbers: comparison.numbers, difference })
+}
+
+struct Comparison {
+    numbers: u64,
+    path: String,
+}
+
+impl Comparison {
+    fn compare(&mut self, stored: &Value, recomputed: &Value) -> Option<Difference> {
+        match (stored, recomputed) {
+            (Value::Object(a), Value::Object(b)) => {
+                for (key, child) in b {
+                    let difference = self.descend(&format!(".{key}"), a.get(key), Some(child));
+                    if difference.is_some() {
+                        return difference;
+                    }
+                }
+                let extra = a.keys().find(|key| !b.contains_key(*key))?;
+                self.descend(&format!(".{extra}"), a.get(extra), None)
+            }
+            (Value::Array(a), Value::Array(b)) => {
+                (0..a.len().max(b.len())).find_map(|i| self.descend(&format!("[{i}]"), a.get(i), b.get(i)))
+            }
+            (Value::Number(a), Value::Number(b)) => {
+                self.numbers += 1;
+                let same = a == b || a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| close(a, b));
+                (!same).then(|| self.differs(Some(stored), Some(recomputed)))
+            }
+            (a, b) => (a != b).then(|| self.differs(Some(stored), Some(recomputed))),
+        }
+    }
+
+    fn descend(&mut self, step: &str, stored: Option<&Value>, recomputed: Option<&Value>) -> Option<Difference> {
+        let length = self.path.len();
+        self.path.push_str(step);
+        let difference = match (stored, recomputed) {
+            (Some(a), Some(b)) => self.compare(a, b),
+            (a, b) => Some(self.differs(a, b)),
+        };
+        self.path.truncate(length);
+        difference
+    }
+
+    fn differs(&self, stored: Option<&Value>, recomputed: Option<&Value>) -> Difference {
+        Difference { path: self.path.clone(), stored: stored.cloned(), recomputed: recomputed.cloned() }
+    }
+}
+
+fn close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= TOLERANCE * a.abs().max(b.abs()).max(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn first(stored: &Value, recomputed: &Value) -> Option<String> {
+        Comparison { numbers: 0, path: "derived".into() }.compare(stored, recomputed).map(|d| d.to_string())
+    }
+
+    #[test]
+    fn the_first_difference_is_named_by_its_path() {
+        let truth = json!({"speed": [{"median": 2.0, "n": 5}, {"median": 3.0, "n": 5}], "note": null});
+        assert_eq!(first(&truth, &truth), None);
+        let mut stored = truth.clone();
+        stored["speed"][1]["median"] = json!(3.1);
+        assert_eq!(first(&stored, &truth).unwrap(), "derived.speed[1].median: stored 3.1, recomputed 3.0");
+        stored["speed"].as_array_mut().unwrap().pop();
+        assert!(first(&stored, &truth).unwrap().starts_with("derived.speed[1]: stored nothing"));
+        let mut extra = truth.clone();
+        extra["more"] = json!(1);
+        assert_eq!(first(&extra, &truth).unwrap(), "derived.more: stored 1, recomputed nothing");
+        let mut typed = truth.clone();
+        typed["note"] = json!(0);
+        assert_eq!(first(&typed, &truth).unwrap(), "derived.note: stored 0, recomputed null");
+    }
+
+    #[test]
+    fn only_the_last_digits_of_a_double_may_differ() {
+        assert_eq!(first(&json!(1.0), &json!(1.0 + 1e-14)), None);
+        assert!(first(&json!(1.0), &json!(1.0 + 1e-9)).is_some());
+        assert!(first(&json!(1e9), &json!(1e9 + 1.0)).is_some());
+        assert_eq!(first(&json!(5), &json!(5.0)), None);
+    }
+}

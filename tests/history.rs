@@ -1,0 +1,222 @@
+//! The history survives `kill -9` at any moment, several writers, old and future schemas, damage and a full disk.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tierbench::plan::{TierKey, Workload};
+use tierbench::store::StoreError;
+use tierbench::store::cell::{Cell, Outcome, SpeedSample, SpeedTrials, Subject};
+use tierbench::store::history::History;
+
+/// Set in a child process: the directory it writes to.
+const CHILD_DIR: &str = "TIERBENCH_TEST_HISTORY_DIR";
+/// How many cells a child writes; without it, it writes until it is killed.
+const CHILD_CELLS: &str = "TIERBENCH_TEST_HISTORY_CELLS";
+
+fn cell(i: u32) -> Cell {
+    let samples = (0..500).map(|order| SpeedSample {
+        block: order,
+        order,
+        elapsed_ns: u64::from(order) + 1,
+        tokens: 512,
+        itl_ns: vec![],
+    });
+    Cell {
+        tier: TierKey(format!("tier-{i}")),
+        subject: Subject::Workload(Workload::prefill(512, 0)),
+        finished_at: "2026-08-21T14:05:00Z".into(),
+        outcome: Outcome::Speed(SpeedTrials { samples: samples.collect(), ..SpeedTrials::default() }),
+    }
+}
+
+/// Not a test of its own: the body of the child processes below.
+#[test]
+fn child_process_commits_cells() {
+    let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
+    let limit = std::env::var(CHILD_CELLS).ok().and_then(|n| n.parse().ok()).unwrap_or(u32::MAX);
+    let mut history = History::open(Path::new(&dir)).unwrap();
+    let run = history.open_run("plan", "child", false).unwrap();
+    println!("\nrun {}", run.id);
+    for i in 0..limit {
+        history.commit_cell(&run, &cell(i)).unwrap();
+        println!("committed {i}");
+    }
+}
+
+fn child(dir: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("a running test has a path"));
+    command.args(["--exact", "child_process_commits_cells", "--nocapture"]).env(CHILD_DIR, dir);
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+}
+
+#[test]
+fn cells_committed_before_a_kill_are_intact_and_the_run_resumes() {
+    for stop_after in [1, 7, 40] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = child(dir.path()).spawn().unwrap();
+        let lines = BufReader::new(writer.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut run_id = String::new();
+        let mut committed = 0;
+        for line in lines {
+            if let Some(id) = line.strip_prefix("run ") {
+                run_id = id.to_owned();
+            }
+            committed += usize::from(line.starts_with("committed "));
+            if committed == stop_after {
+                break;
+            }
+        }
+        {
+            // While the writer lives its run is taken: a resume starts a new one instead.
+            let mut history = History::open(dir.path()).unwrap();
+            let other = history.open_run("plan", "other", true).unwrap();
+            assert!(!other.resumed && other.id != run_id);
+            history.remove(&run_id).expect_err("a run that goes on cannot be removed");
+            let other_id = other.id.clone();
+            drop(other);
+            history.remove(&other_id).unwrap();
+        }
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+
+        let mut history = History::open(dir.path()).unwrap();
+        let run = history.open_run("plan", "again", true).unwrap();
+        assert!(run.resumed, "the run of a killed process can be resumed");
+        assert_eq!(run.id, run_id);
+        let cells = history.finished_cells(&run.id).unwrap();
+        assert!(cells.len() >= committed, "{} cells stored, {committed} were reported committed", cells.len());
+        for (i, stored) in cells.iter().enumerate() {
+            assert_eq!(*stored, cell(i as u32));
+        }
+    }
+}
+
+#[test]
+fn three_processes_write_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let children: Vec<_> = (0..2).map(|_| child(dir.path()).env(CHILD_CELLS, "20").spawn().unwrap()).collect();
+    let mut history = History::open(dir.path()).unwrap();
+    let run = history.open_run("plan", "parent", false).unwrap();
+    for i in 0..20 {
+        history.commit_cell(&run, &cell(i)).unwrap();
+    }
+    for child in children {
+        assert!(child.wait_with_output().unwrap().status.success());
+    }
+    let runs = history.list().unwrap();
+    assert_eq!(runs.iter().map(|run| run.cells).collect::<Vec<_>>(), [20, 20, 20]);
+}
+
+#[test]
+fn a_retried_cell_replaces_its_failure_and_moves_to_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = History::open(dir.path()).unwrap();
+    let run = history.open_run("plan", "retry", false).unwrap();
+    let failed = Cell { outcome: Outcome::Failed { error: "out of memory".into() }, ..cell(0) };
+    history.commit_cell(&run, &failed).unwrap();
+    history.commit_cell(&run, &cell(1)).unwrap();
+    assert_eq!(history.finished_cells(&run.id).unwrap(), [cell(1)]);
+    assert_eq!(history.cells(&run.id).unwrap(), [failed, cell(1)]);
+    assert_eq!((history.list().unwrap()[0].cells, history.list().unwrap()[0].failed), (2, 1));
+    history.commit_cell(&run, &cell(0)).unwrap();
+    assert_eq!(history.cells(&run.id).unwrap(), [cell(1), cell(0)]);
+}
+
+#[test]
+fn runs_are_found_by_prefix_and_latest() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = History::open(dir.path()).unwrap();
+    assert!(matches!(history.resolve("latest"), Err(StoreError::UnknownRun { .. })));
+    let first = history.open_run("a", "first", false).unwrap();
+    history.commit_cell(&first, &cell(0)).unwrap();
+    let second = history.open_run("b", "second, empty", false).unwrap();
+    assert_eq!(history.resolve("latest").unwrap(), first.id, "a run without cells has nothing to report");
+    assert_eq!(history.resolve(&second.id).unwrap(), second.id);
+    assert!(matches!(history.resolve("20"), Err(StoreError::AmbiguousRun { count: 2, .. })));
+    assert!(matches!(history.resolve("../../etc"), Err(StoreError::UnknownRun { .. })));
+    assert!(matches!(history.resolve(""), Err(StoreError::UnknownRun { .. })));
+}
+
+#[test]
+fn an_old_schema_is_migrated_and_keeps_its_cells() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = rusqlite::Connection::open(dir.path().join("history.sqlite3")).unwrap();
+    // The schema of version 1, as its first release wrote it.
+    old.execute_batch(
+        "CREATE TABLE run (id TEXT PRIMARY KEY, plan_hash TEXT NOT NULL, started_at TEXT NOT NULL, finished_at TEXT,
+             title TEXT NOT NULL, header TEXT, record TEXT) STRICT;
+         CREATE INDEX run_by_plan ON run (plan_hash, started_at);
+         CREATE TABLE cell (run_id TEXT NOT NULL REFERENCES run (id) ON DELETE CASCADE, cell_id TEXT NOT NULL,
+             committed_at TEXT NOT NULL, failed INTEGER NOT NULL, body TEXT NOT NULL,
+             PRIMARY KEY (run_id, cell_id)) STRICT;
+         INSERT INTO run VALUES ('20260101-000000-abcdef', 'plan', '2026-01-01T00:00:00Z', NULL, 'old', NULL, NULL);
+         PRAGMA user_version = 1;",
+    )
+    .unwrap();
+    for i in [1, 0] {
+        old.execute(
+            "INSERT INTO cell VALUES ('20260101-000000-abcdef', ?1, '2026-01-01T00:00:00Z', 0, ?2)",
+            rusqlite::params![cell(i).id().0, serde_json::to_string(&cell(i)).unwrap()],
+        )
+        .unwrap();
+    }
+    drop(old);
+    let mut history = History::open(dir.path()).unwrap();
+    let run = history.open_run("plan", "resumed", true).unwrap();
+    assert!(run.resumed);
+    assert_eq!(history.finished_cells(&run.id).unwrap(), [cell(1), cell(0)], "in the order they were written");
+}
+
+#[test]
+fn a_newer_schema_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history.sqlite3");
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 1000).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let message = History::open(dir.path()).unwrap_err().to_string();
+    assert!(message.contains("version 1000") && message.contains("update tierbench"), "{message}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_file_that_is_no_database_gets_one_clear_line() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("history.sqlite3"), vec![b'x'; 100_000]).unwrap();
+    let message = History::open(dir.path()).unwrap_err().to_string();
+    assert!(message.contains("damaged") && message.contains("TIERBENCH_DATA"), "{message}");
+    assert_eq!(message.lines().count(), 1);
+}
+
+#[test]
+fn a_damaged_page_is_reported_and_does_not_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history.sqlite3");
+    let id = {
+        let mut history = History::open(dir.path()).unwrap();
+        let run = history.open_run("plan", "t", false).unwrap();
+        for i in 0..40 {
+            history.commit_cell(&run, &cell(i)).unwrap();
+        }
+        run.id.clone()
+    };
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4096..].fill(0xff);
+    std::fs::write(&path, bytes).unwrap();
+    let error = History::open(dir.path()).and_then(|history| history.cells(&id).map(|_| ())).unwrap_err();
+    assert!(error.to_string().contains("damaged"), "{error}");
+}
+
+#[test]
+fn a_full_disk_is_one_clear_line_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = History::open(dir.path()).unwrap();
+    let run = history.open_run("plan", "full", false).unwrap();
+    history.commit_cell(&run, &cell(0)).unwrap();
+    history.limit_pages(60).unwrap();
+    let error = (1..50).find_map(|i| history.commit_cell(&run, &cell(i)).err()).expect("60 pages do not hold 50 cells");
+    assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
+    let stored = history.finished_cells(&run.id).unwrap();
+    assert!(!stored.is_empty() && stored.iter().enumerate().all(|(i, stored)| *stored == cell(i as u32)));
+}
