@@ -88,6 +88,7 @@ impl Error {
     pub fn exit_status(&self) -> ExitStatus {
         match self {
             Self::Usage(_) | Self::Plan(_) => ExitStatus::Usage,
+            Self::Model(crate::model::ModelError::Interrupted(_)) => ExitStatus::Interrupted,
             _ => ExitStatus::Error,
         }
     }

@@ -3,6 +3,7 @@
 //! One file per subcommand; each has its `Args` and a `run(args, &Ui) -> Result<ExitStatus>`. Results go to stdout,
 //! progress and warnings to stderr.
 
+mod bar;
 mod bench;
 mod compare;
 mod completions;
@@ -27,6 +28,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::error::{ExitStatus, Result};
+pub use bar::Bar;
 pub use ui::{OutputFormat, Ui};
 
 /// Find the cheapest local model tier that clears your quality bar, measured on your hardware in tokens per second,
@@ -49,6 +51,9 @@ pub struct GlobalArgs {
     /// No progress bars and no warnings on stderr
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    /// Further model manifests: every .toml file of this directory; may be given more than once
+    #[arg(long, global = true, env = "TIERBENCH_CATALOGUE", value_name = "DIR")]
+    pub catalogue: Vec<std::path::PathBuf>,
     /// Read hardware counters below this directory instead of / (tests, containers with a bind-mounted /sys)
     #[arg(long, global = true, hide = true, value_name = "DIR")]
     pub sysfs_root: Option<std::path::PathBuf>,

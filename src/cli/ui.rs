@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::GlobalArgs;
+use super::{Bar, GlobalArgs};
 use crate::error::Result;
+use crate::model::SourceOptions;
 
 /// Formats a table-printing command can write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -35,6 +36,7 @@ pub struct Ui {
     pub quiet: bool,
     /// Root below which hardware counters are read.
     pub sysfs_root: PathBuf,
+    catalogue: Vec<PathBuf>,
     colour: bool,
 }
 
@@ -45,8 +47,25 @@ impl Ui {
             offline: global.offline,
             quiet: global.quiet,
             sysfs_root: global.sysfs_root.clone().unwrap_or_else(|| PathBuf::from("/")),
+            catalogue: global.catalogue.clone(),
             colour: std::io::stderr().is_terminal() && !no_colour,
         }
+    }
+
+    /// Where models may come from, as the global flags and the environment say.
+    ///
+    /// # Errors
+    /// When there is neither `TIERBENCH_CACHE` nor a home directory.
+    pub fn source_options(&self) -> Result<SourceOptions> {
+        let mut options = SourceOptions::platform(self.offline)?;
+        options.catalogue_dirs.extend(self.catalogue.iter().cloned());
+        Ok(options)
+    }
+
+    /// Progress of downloads, checks and conversions.
+    #[must_use]
+    pub fn bar(&self) -> Bar<'_> {
+        Bar::new(self)
     }
 
     /// Writes a result to stdout.

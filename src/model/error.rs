@@ -1,6 +1,6 @@
 //! What can go wrong between a model's name and its bytes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Errors of the model room. Every message is one line and names the file, key or flag and, where there is one, the fix.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,16 @@ pub enum ModelError {
         spec: String,
         /// Lists the known levels.
         source: crate::plan::PlanError,
+    },
+    /// The model has no file at this level and none it could be made from.
+    #[error("{model} has no file at {level}: it has {offered}")]
+    NotOffered {
+        /// Catalogue name.
+        model: String,
+        /// Level asked for.
+        level: String,
+        /// Levels there are, comma-separated.
+        offered: String,
     },
     /// A manifest that cannot be used.
     #[error("{path}: {message}")]
@@ -84,6 +94,9 @@ pub enum ModelError {
     /// The platform names no cache directory.
     #[error("no cache directory: neither TIERBENCH_CACHE nor a home directory is set")]
     NoCacheDir,
+    /// The platform names no configuration directory.
+    #[error("no configuration directory: no home directory is set")]
+    NoConfigDir,
     /// The user asked to stop.
     #[error("interrupted while {0}; what is on disk is kept and the next run resumes it")]
     Interrupted(String),
@@ -96,6 +109,14 @@ pub struct SourceFailure {
     pub source: String,
     /// Why not.
     pub reason: String,
+}
+
+impl ModelError {
+    /// For `map_err`: what was being done to which file.
+    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
 }
 
 /// The system's message, with the fix where the system's words do not carry it.

@@ -3,14 +3,23 @@
 //!
 //! The only room that opens a network connection.
 
+mod cache;
+pub mod catalogue;
 mod error;
 pub mod gguf;
+mod lockfile;
+mod resolve;
+mod source;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use cache::{Cache, hash_file};
+pub use catalogue::{Catalogue, Manifest};
 pub use error::{ModelError, SourceFailure};
+pub use lockfile::{LockEntry, entries};
+pub use resolve::{Health, check, fetch, resolve};
 
 /// A model file on disk whose bytes are verified.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,14 +60,12 @@ impl SourceOptions {
     /// # Errors
     /// [`ModelError::NoCacheDir`] when there is neither the variable nor a home directory.
     pub fn platform(offline: bool) -> Result<Self, ModelError> {
-        let dirs = directories::ProjectDirs::from("", "", "tierbench");
         let cache_dir = std::env::var_os("TIERBENCH_CACHE")
             .filter(|dir| !dir.is_empty())
             .map(PathBuf::from)
-            .or_else(|| dirs.as_ref().map(|dirs| dirs.cache_dir().to_owned()))
+            .or_else(|| directories::ProjectDirs::from("", "", "tierbench").map(|dirs| dirs.cache_dir().to_owned()))
             .ok_or(ModelError::NoCacheDir)?;
-        let catalogue_dirs =
-            dirs.iter().map(|dirs| dirs.config_dir().join("models")).filter(|dir| dir.is_dir()).collect();
+        let catalogue_dirs = catalogue::user_dir().into_iter().filter(|dir| dir.is_dir()).collect();
         Ok(Self { offline, cache_dir, catalogue_dirs })
     }
 }
