@@ -273,9 +273,9 @@ fn described(manifest: &Manifest, cached: &[&LockEntry]) -> Value {
 fn table(format: Format, columns: &[&str]) -> Table {
     let mut table = Table::new();
     if format == Format::Md {
-        table.load_preset(presets::ASCII_MARKDOWN);
+        table.load_style(presets::ASCII_MARKDOWN);
     } else {
-        table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
     }
     table.set_header(columns);
     table

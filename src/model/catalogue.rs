@@ -413,3 +413,112 @@ fn edit_distance(a: &str, b: &str) -> usize {
     }
     row[b.len()]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+name = "m-1b"
+title = "M 1B"
+architecture = "llama"
+params = 1_000
+home = "https://example.org/m"
+verified = "2026-01-31"
+[licence]
+name = "MIT"
+url = "https://example.org/licence"
+[[file]]
+level = "q8_0"
+file = "m.gguf"
+[[file.source]]
+kind = "hf-hub"
+repo = "owner/m"
+file = "m.gguf"
+"#;
+
+    fn fault(change: impl Fn(&str) -> String) -> String {
+        let changed = change(GOOD);
+        assert_ne!(changed, GOOD, "the change changes something");
+        Manifest::parse(&changed, Path::new("dir/m-1b.toml")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_file_of_models_is_embedded_and_good() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+        let mut on_disk: Vec<String> = std::fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.ends_with(".toml"))
+            .map(|name| format!("models/{name}"))
+            .collect();
+        on_disk.sort();
+        assert_eq!(EMBEDDED.iter().map(|(path, _)| *path).collect::<Vec<_>>(), on_disk);
+        let options = SourceOptions { offline: true, cache_dir: PathBuf::new(), catalogue_dirs: Vec::new() };
+        let catalogue = Catalogue::load(&options).unwrap();
+        assert_eq!(catalogue.default_model().unwrap().name, "smollm2-135m-instruct");
+        assert_eq!(catalogue.manifests().iter().filter(|manifest| manifest.default).count(), 1);
+        assert!(catalogue.manifests().iter().all(|manifest| manifest.licence.url.starts_with("https://")));
+    }
+
+    #[test]
+    fn a_manifest_is_read_with_its_defaults() {
+        let manifest = Manifest::parse(GOOD, Path::new("m-1b.toml")).unwrap();
+        let Source::HfHub { revision, .. } = &manifest.files[0].sources[0] else { panic!("a hub source") };
+        assert_eq!(revision, "main");
+        assert_eq!(manifest.default_file().unwrap().level, Level::Q8_0);
+        assert!(manifest.file_at(Level::F16).is_none());
+    }
+
+    #[test]
+    fn faults_name_file_line_and_key() {
+        let message = fault(|good| good.replace("params", "parameters"));
+        assert!(message.contains("dir/m-1b.toml: line 5") && message.contains("parameters"), "{message}");
+        let message = fault(|good| good.replace("repo =", "repository ="));
+        assert!(message.contains("repository") && !message.contains('\n'), "{message}");
+        let message = fault(|good| good.replace("1_000", "\"many\""));
+        assert!(message.contains("params = \"many\""), "{message}");
+        assert!(fault(|good| good.replace("q8_0", "q9_0")).contains("q9_0"));
+    }
+
+    #[test]
+    fn names_that_leave_the_cache_or_reach_pip_as_options_are_refused() {
+        for (from, to, key) in [
+            ("name = \"m-1b\"", "name = \"../m\"", "name"),
+            ("name = \"m-1b\"", "name = \"other\"", "file's name"),
+            ("file = \"m.gguf\"\n[[", "file = \"../m.gguf\"\n[[", "file `../m.gguf`"),
+            ("repo = \"owner/m\"", "repo = \"owner/../m\"", "repo"),
+            ("file = \"m.gguf\"\n", "file = \"m.gguf\"\nsha256 = \"ABC\"\n", "sha256"),
+            ("2026-01-31", "yesterday", "verified"),
+        ] {
+            let message = fault(|good| good.replacen(from, to, 1));
+            assert!(message.contains(key), "{message}");
+        }
+        for package in ["--index-url=http://x", "name", "name==1; import os", "https://x/y==1", "-r==1"] {
+            let source = Source::Pip { parts: vec![WheelMember { package: package.into(), member: "m".into() }] };
+            assert!(source.check().unwrap_err().contains("name==version"), "{package}");
+        }
+    }
+
+    #[test]
+    fn the_users_manifest_overrides_the_embedded_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mine = EMBEDDED.iter().find(|(path, _)| path.contains("qwen3-0.6b")).unwrap().1;
+        std::fs::write(dir.path().join("qwen3-0.6b.toml"), mine.replace("Qwen3 0.6B", "Mine")).unwrap();
+        std::fs::write(dir.path().join("m-1b.toml"), format!("default = true\n{GOOD}")).unwrap();
+        std::fs::write(dir.path().join("README.md"), "not a manifest").unwrap();
+        let catalogue_dirs = vec![dir.path().to_owned()];
+        let options = SourceOptions { offline: true, cache_dir: PathBuf::new(), catalogue_dirs };
+        let catalogue = Catalogue::load(&options).unwrap();
+        assert_eq!(catalogue.get("QWEN3-0.6b").unwrap().title, "Mine");
+        assert_eq!(catalogue.default_model().unwrap().name, "m-1b");
+        assert_eq!(catalogue.manifests().len(), EMBEDDED.len() + 1);
+    }
+
+    #[test]
+    fn distances_are_levenshteins() {
+        for (a, b, edits) in [("", "", 0), ("kitten", "sitting", 3), ("ab", "", 2), ("qwen3", "qwen2", 1)] {
+            assert_eq!((edit_distance(a, b), edit_distance(b, a)), (edits, edits));
+        }
+    }
+}

@@ -40,7 +40,7 @@ pub(super) fn open_member<R: Read + Seek>(mut from: R, member: &str, max: u64) -
     let len = from.seek(SeekFrom::End(0))?;
     let (offset, size) = find_directory(&mut from, len)?;
     from.seek(SeekFrom::Start(offset))?;
-    let mut directory = vec![0; usize::try_from(size).map_err(|_| WheelError::Damaged("directory size"))?];
+    let mut directory = vec![0; usize::try_from(size).ok().ok_or(WheelError::Damaged("directory size"))?];
     from.read_exact(&mut directory)?;
     let entry = find_entry(&directory, member)?;
     let unsupported = |fault: String| WheelError::Unsupported { member: member.to_owned(), fault };
@@ -71,7 +71,8 @@ pub(super) fn open_member<R: Read + Seek>(mut from: R, member: &str, max: u64) -
         8 => Body::Deflated(Box::new(DeflateDecoder::new(packed))),
         other => return Err(unsupported(format!("uses compression method {other}, which is not supported"))),
     };
-    Ok(Member { body, crc: Crc::new(), expected_crc: entry.crc, size: entry.size, left: entry.size, checked: false })
+    let size = u64::from(entry.size);
+    Ok(Member { body, crc: Crc::new(), expected_crc: entry.crc, size, left: size, checked: false })
 }
 
 /// A member being read. Ends with an error if it is shorter or longer than the directory says, or its CRC differs.
@@ -80,8 +81,8 @@ pub(super) struct Member<R: Read> {
     body: Body<R>,
     crc: Crc,
     expected_crc: u32,
-    size: u32,
-    left: u32,
+    size: u64,
+    left: u64,
     checked: bool,
 }
 
@@ -94,7 +95,7 @@ enum Body<R: Read> {
 impl<R: Read> Member<R> {
     /// Size the directory claims.
     pub(super) fn size(&self) -> u64 {
-        u64::from(self.size)
+        self.size
     }
 
     fn read_body(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -127,7 +128,7 @@ impl<R: Read> Read for Member<R> {
             return Err(damaged("member is shorter than its directory entry says"));
         }
         self.crc.update(&buffer[..n]);
-        self.left -= u32::try_from(n).map_err(|_| damaged("read length"))?;
+        self.left -= n as u64;
         Ok(n)
     }
 }
@@ -137,7 +138,7 @@ fn find_directory<R: Read + Seek>(from: &mut R, len: u64) -> Result<(u64, u64), 
     // The record is the last thing in the file but for a comment of at most 65,535 bytes.
     let tail_len = len.min(END_LEN as u64 + u64::from(u16::MAX));
     from.seek(SeekFrom::Start(len - tail_len))?;
-    let mut tail = vec![0; usize::try_from(tail_len).map_err(|_| WheelError::NotZip)?];
+    let mut tail = vec![0; usize::try_from(tail_len).ok().ok_or(WheelError::NotZip)?];
     from.read_exact(&mut tail)?;
     let last = tail.len().checked_sub(END_LEN).ok_or(WheelError::NotZip)?;
     let at = (0..=last)
