@@ -6,10 +6,15 @@
 //!
 //! This room knows nothing of time, energy, tasks or text.
 
+pub mod candle;
 #[cfg(test)]
 pub(crate) mod contract;
+mod facts;
+pub mod memory;
 pub mod mock;
 pub mod native;
+
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -304,6 +309,21 @@ impl std::str::FromStr for EngineKind {
     }
 }
 
+/// Loads the model file at `path`.
+///
+/// # Errors
+/// A file that is no model, an architecture or tensor type no engine supports, too little memory, a device that is not
+/// there.
+pub fn load(path: &Path, kind: EngineKind, config: &EngineConfig) -> Result<Box<dyn Engine>, EngineError> {
+    match kind {
+        EngineKind::Auto | EngineKind::Candle => Ok(Box::new(candle::CandleEngine::load(path, config)?)),
+        EngineKind::Mock => {
+            let gguf = crate::model::gguf::Gguf::open(path)?;
+            Ok(Box::new(mock::MockEngine::new(ModelFacts::from_gguf(&gguf)?, config)))
+        }
+    }
+}
+
 /// Natural logarithm of the softmax probability of `token`: `logits[token] - ln Σ exp(logits)`, in f64. `None` if the token is
 /// outside the row or the row holds a NaN.
 #[must_use]
@@ -466,6 +486,9 @@ pub enum EngineError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The model file's header.
+    #[error(transparent)]
+    Gguf(#[from] crate::model::gguf::GgufError),
     /// An error of candle.
     #[error("candle: {0}")]
     Candle(#[from] candle_core::Error),
