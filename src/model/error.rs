@@ -91,6 +91,9 @@ pub enum ModelError {
     /// A GGUF file that cannot be used.
     #[error(transparent)]
     Gguf(#[from] super::gguf::GgufError),
+    /// A vocabulary that cannot be used.
+    #[error(transparent)]
+    Tokenizer(#[from] super::tokenizer::TokenizerError),
     /// The platform names no cache directory.
     #[error("no cache directory: neither TIERBENCH_CACHE nor a home directory is set")]
     NoCacheDir,

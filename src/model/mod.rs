@@ -10,6 +10,7 @@ pub mod gguf;
 mod lockfile;
 mod resolve;
 mod source;
+pub mod tokenizer;
 
 use std::path::PathBuf;
 

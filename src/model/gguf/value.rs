@@ -222,6 +222,12 @@ impl<'a> Array<'a> {
         self.len == 0
     }
 
+    /// The elements as stored in the file.
+    #[must_use]
+    pub const fn raw(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// The elements, of any type.
     pub fn iter(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
         let (ty, mut bytes) = (self.ty, self.bytes);
