@@ -87,6 +87,16 @@ impl Ui {
         self.write(format!("{text}\n").as_bytes())
     }
 
+    /// Writes a result to stdout as indented JSON.
+    ///
+    /// # Errors
+    /// See [`Ui::write`].
+    pub fn json(&self, value: &impl serde::Serialize) -> Result<()> {
+        let mut text = serde_json::to_string_pretty(value).map_err(std::io::Error::from)?;
+        text.push('\n');
+        self.write(text.as_bytes())
+    }
+
     /// A line of progress on stderr.
     pub fn note(&self, text: impl Display) {
         if !self.quiet {

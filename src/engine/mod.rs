@@ -13,6 +13,7 @@ mod facts;
 pub mod memory;
 pub mod mock;
 pub mod native;
+pub mod sample;
 
 use std::path::Path;
 
