@@ -189,7 +189,14 @@ impl ActRows {
                 Form::F32 => {
                     self.row(row).cast_mut().cast::<f32>().copy_from_nonoverlapping(x.as_ptr(), x.len());
                 }
-                Form::Q8 => quantize_q8(x, self.row(row).cast_mut()),
+                Form::Q8 => match self.isa {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512Vnni | Isa::Amx => super::avx512::quantize_q8(x, self.row(row).cast_mut()),
+                    _ => quantize_q8(x, self.row(row).cast_mut()),
+                },
+                #[cfg(target_arch = "x86_64")]
+                Form::Bf16 { parts } => super::amx::split_row(x, row, parts, self.memory.start()),
+                #[cfg(not(target_arch = "x86_64"))]
                 Form::Bf16 { .. } => {}
             }
         }
@@ -231,13 +238,14 @@ pub(super) unsafe fn quantize_q8(x: &[f32], to: *mut u8) {
 /// As [`quantize_q8`].
 #[inline(always)]
 pub(super) unsafe fn put_block(to: *mut u8, at: &Q8Row, b: usize, scale: f32, sums: [i32; 2]) {
-    let sum = sums[0] + sums[1];
+    // Sums of a block with a NaN mean nothing and may overflow.
+    let sum = sums[0].wrapping_add(sums[1]);
     // SAFETY: every field lies inside the row.
     unsafe {
         to.add(at.scale + 4 * b).cast::<f32>().write_unaligned(scale);
         to.add(at.scaled_sum + 4 * b).cast::<f32>().write_unaligned(scale * sum as f32);
-        to.add(at.neg_sum + 4 * b).cast::<i32>().write_unaligned(-sum);
+        to.add(at.neg_sum + 4 * b).cast::<i32>().write_unaligned(sum.wrapping_neg());
         to.add(at.scaled_sum16 + 8 * b).cast::<[f32; 2]>().write_unaligned(sums.map(|s| scale * s as f32));
-        to.add(at.neg_sum16 + 8 * b).cast::<[i32; 2]>().write_unaligned(sums.map(|s| -s));
+        to.add(at.neg_sum16 + 8 * b).cast::<[i32; 2]>().write_unaligned(sums.map(i32::wrapping_neg));
     }
 }

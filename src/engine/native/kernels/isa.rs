@@ -26,7 +26,30 @@ impl Isa {
     /// Whether this machine runs it.
     #[must_use]
     pub fn is_available(self) -> bool {
-        self == Self::Portable
+        #[cfg(target_arch = "x86_64")]
+        {
+            match self {
+                Self::Portable => true,
+                Self::Avx2 => {
+                    is_x86_feature_detected!("avx2")
+                        && is_x86_feature_detected!("fma")
+                        && is_x86_feature_detected!("f16c")
+                }
+                Self::Avx512Vnni => {
+                    Self::Avx2.is_available()
+                        && is_x86_feature_detected!("avx512f")
+                        && is_x86_feature_detected!("avx512bw")
+                        && is_x86_feature_detected!("avx512vl")
+                        && is_x86_feature_detected!("avx512dq")
+                        && is_x86_feature_detected!("avx512vnni")
+                }
+                Self::Amx => Self::Avx512Vnni.is_available() && super::amx::is_available(),
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            self == Self::Portable
+        }
     }
 
     /// The set of this name (see [`Isa::name`]); `None` if there is none.

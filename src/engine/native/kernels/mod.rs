@@ -19,9 +19,11 @@
 //! [`Isa::Portable`] rounds products and sums apart. [`Isa::Amx`] is [`Isa::Avx512Vnni`] below [`AMX_MIN_ROWS`] rows and
 //! the (closer) bfloat16 product from there on, which again does not depend on the number of rows.
 
-#![expect(dead_code, reason = "the vector kernels that use the rest are about to land")]
-
 mod activations;
+#[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod block;
 mod isa;
 mod memory;

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::activations::Form;
 use super::memory::Memory;
 use super::packed::{MAX_K, TILE};
 use super::{ActFormat, ActRows, Isa, KernelError, PackedMatrix, portable};
@@ -51,13 +52,17 @@ impl Scratch {
     /// [`KernelError::OutOfMemory`].
     pub fn new(isa: Isa, max_k: usize) -> Result<Self, KernelError> {
         let max_k = max_k.min(MAX_K);
-        // Per input: a tile of f32 (64), or for AMX 32 outputs of two bfloat16 (128); then room for one result.
+        // Per input: four tiles of f32, more than any other kernel needs; then room for one result.
         let per_k = match isa {
             Isa::Portable => 0,
-            Isa::Avx2 | Isa::Avx512Vnni => 64,
-            Isa::Amx => 128,
+            Isa::Avx2 | Isa::Avx512Vnni | Isa::Amx => 256,
         };
         Ok(Self { memory: Memory::zeroed(max_k.next_multiple_of(32) * per_k + RESULT_BYTES)?, isa, max_k })
+    }
+
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "the portable kernel unpacks on the stack"))]
+    pub(super) fn start(&mut self) -> *mut u8 {
+        self.memory.start()
     }
 }
 
@@ -152,7 +157,13 @@ pub unsafe fn matmul(
     // SAFETY: the operands fit together (above), `ActRows::new` found the instruction set, and the caller vouches for the
     // rest.
     unsafe {
-        product.tiles.clone().for_each(|t| portable::tile(&product, t));
+        match (x.isa(), x.form()) {
+            #[cfg(target_arch = "x86_64")]
+            (_, Form::Bf16 { parts }) => super::amx::multiply(&product, parts, scratch.start()),
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx512Vnni | Isa::Amx, _) => super::avx512::multiply(&product, scratch.start()),
+            _ => product.tiles.clone().for_each(|t| portable::tile(&product, t)),
+        }
     }
     Ok(())
 }

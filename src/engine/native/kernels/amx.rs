@@ -1,0 +1,349 @@
+//! Products of many rows with AMX: tiles of 16 × 32 bfloat16, sums in f32.
+//!
+//! Both operands are rounded to bfloat16: activations when they are converted, weights when 32 outputs of them are
+//! expanded to a panel in the second-level cache, where all rows are multiplied with it. That is closer to the exact
+//! product than 8-bit activations are (a bfloat16 is off by 0.1 % of itself, an 8-bit code by 0.5 % of its block), and the
+//! sum over k stays in the tile: no scales to apply per block, the same speed for every weight type.
+//!
+//! [`super::ActFormat::F32`] splits every number into two bfloat16, 16 bits of mantissa, and adds three products; what is
+//! left out is below 2⁻¹⁶ of a term.
+#![expect(unsafe_code, reason = "AMX has no intrinsics in stable Rust: inline assembly on raw pointers")]
+
+use std::arch::asm;
+use std::arch::x86_64::*;
+use std::sync::OnceLock;
+
+use super::WeightType;
+use super::avx512::format::{self, BF16, F16, F32, Format, Source, codes, heads, scale, with_quantized};
+use super::avx512::{load_float, store, values};
+use super::product::Product;
+
+/// Bytes of a tile register: 16 rows of 64.
+const TILE_BYTES: usize = 1024;
+
+/// Whether the processor has AMX for bfloat16 and the system lets us use it (Linux: on request, once per process).
+pub(super) fn is_available() -> bool {
+    static AVAILABLE: OnceLock<bool> = OnceLock::new();
+    *AVAILABLE.get_or_init(|| {
+        const AMX_BF16_AND_TILE: u32 = 1 << 22 | 1 << 24;
+        if !is_x86_feature_detected!("avx512bf16") || __cpuid_count(0, 0).eax < 7 {
+            return false;
+        }
+        __cpuid_count(7, 0).edx & AMX_BF16_AND_TILE == AMX_BF16_AND_TILE && request()
+    })
+}
+
+/// Asks Linux for the 8 KB of tile state; granted to all threads of the process.
+#[cfg(target_os = "linux")]
+fn request() -> bool {
+    const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
+    const XFEATURE_XTILEDATA: libc::c_long = 18;
+    // SAFETY: this system call takes two numbers and changes nothing but the permission.
+    unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn request() -> bool {
+    false
+}
+
+/// All eight tile registers as 16 rows of 64 bytes.
+#[repr(C, align(64))]
+struct TileConfig {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+static CONFIG: TileConfig = TileConfig {
+    palette: 1,
+    start_row: 0,
+    reserved: [0; 14],
+    row_bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
+    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
+};
+
+/// Writes row `row` of activations: tiles of 16 rows × 32 columns, the parts of a tile one after the other.
+///
+/// # Safety
+/// AVX-512 with bfloat16; `base` is valid for all tiles of the row.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
+pub(super) unsafe fn split_row(x: &[f32], row: usize, parts: usize, base: *mut u8) {
+    let blocks = x.len().div_ceil(32);
+    for (j, x) in x.chunks(32).enumerate() {
+        let mask = u32::MAX >> (32 - x.len());
+        // SAFETY: the masks cover the values there are; each part of a tile row is 64 bytes.
+        unsafe {
+            let x0 = _mm512_maskz_loadu_ps(mask as u16, x.as_ptr());
+            let x1 = _mm512_maskz_loadu_ps((mask >> 16) as u16, x.as_ptr().wrapping_add(16));
+            let to = base.add((row / 16 * blocks + j) * parts * TILE_BYTES + row % 16 * 64);
+            let high = round(x0, x1);
+            _mm512_storeu_si512(to.cast(), high);
+            if parts == 2 {
+                let r0 = _mm512_sub_ps(x0, widen(_mm512_castsi512_si256(high)));
+                let r1 = _mm512_sub_ps(x1, widen(_mm512_extracti64x4_epi64::<1>(high)));
+                _mm512_storeu_si512(to.add(TILE_BYTES).cast(), round(r0, r1));
+            }
+        }
+    }
+}
+
+/// Two vectors to bfloat16, `low` first.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[inline]
+fn round(low: __m512, high: __m512) -> __m512i {
+    // SAFETY: both are 64 bytes without invalid values.
+    unsafe { std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[inline]
+fn widen(x: __m256i) -> __m512 {
+    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(x)))
+}
+
+/// Computes a product whose activations are bfloat16 in `parts` parts.
+///
+/// # Safety
+/// As [`super::matmul`], on a machine with AMX; `scratch` is valid for 128 bytes per column, rounded up to 32 columns, and
+/// [`super::product::RESULT_BYTES`].
+pub(super) unsafe fn multiply(product: &Product<'_>, parts: usize, scratch: *mut u8) {
+    let ty = product.w.weight_type();
+    // SAFETY: passed on.
+    unsafe {
+        asm!("ldtilecfg [{}]", in(reg) &raw const CONFIG, options(nostack, readonly));
+        match (ty, parts) {
+            (WeightType::F32, _) => floats::<F32, 2>(product, scratch),
+            (WeightType::F16, _) => floats::<F16, 2>(product, scratch),
+            // A bfloat16 is its own first part, and has no second.
+            (WeightType::BF16, _) => floats::<BF16, 1>(product, scratch),
+            (_, 1) => with_quantized!(ty, quantized_1, product, scratch),
+            _ => with_quantized!(ty, quantized_2, product, scratch),
+        }
+        asm!("tilerelease", options(nostack, nomem));
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16")]
+unsafe fn quantized_1<F: Format>(product: &Product<'_>, scratch: *mut u8) {
+    // SAFETY: passed on.
+    unsafe { all_panels::<1, 1>(product, scratch, expand_quantized::<F, 1>) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16")]
+unsafe fn quantized_2<F: Format>(product: &Product<'_>, scratch: *mut u8) {
+    // SAFETY: passed on.
+    unsafe { all_panels::<2, 2>(product, scratch, expand_quantized::<F, 2>) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16")]
+unsafe fn floats<F: Format, const WP: usize>(product: &Product<'_>, scratch: *mut u8) {
+    // SAFETY: passed on.
+    unsafe { all_panels::<2, WP>(product, scratch, expand_floats::<F, WP>) }
+}
+
+/// Writes outputs of tile `t` as tile `i` (of 2) of a panel.
+type Expand = unsafe fn(product: &Product<'_>, t: usize, i: usize, panel: *mut u8);
+
+/// All panels of 32 outputs × all rows; `AP` and `WP` are the parts of activations and weights.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16")]
+unsafe fn all_panels<const AP: usize, const WP: usize>(product: &Product<'_>, scratch: *mut u8, expand: Expand) {
+    let blocks = product.w.k().div_ceil(32);
+    // SAFETY: the panel is 2 × WP tiles per block, at most 128 bytes per column; the result follows it.
+    unsafe {
+        let panel = scratch;
+        let result = scratch.add(blocks * 2 * WP * TILE_BYTES);
+        for t in product.tiles.clone().step_by(2) {
+            let tiles = t..product.tiles.end.min(t + 2);
+            for (i, t) in tiles.clone().enumerate() {
+                expand(product, t, i, panel);
+            }
+            let mut row = product.rows.start / 16 * 16;
+            while row < product.rows.end {
+                let a = product.x.start().add(row / 16 * blocks * AP * TILE_BYTES);
+                let two = product.rows.end - row > 16;
+                match (AP, WP, two) {
+                    (1, _, true) => rows_32(a, panel, blocks, result),
+                    (1, _, false) => rows_16(a, panel, blocks, result),
+                    (_, 1, true) => rows_32_split_activations(a, panel, blocks, result),
+                    (_, 1, false) => rows_16_split_activations(a, panel, blocks, result),
+                    (_, _, true) => rows_32_split(a, panel, blocks, result),
+                    (_, _, false) => rows_16_split(a, panel, blocks, result),
+                }
+                let rows = if two { 32 } else { 16 };
+                for r in row.max(product.rows.start)..product.rows.end.min(row + rows) {
+                    for (i, t) in tiles.clone().enumerate() {
+                        let at = result.add(((r - row) / 16 * 2 + i) * TILE_BYTES + (r - row) % 16 * 64);
+                        store(product, r, t, _mm512_loadu_ps(at.cast()));
+                    }
+                }
+                row += rows;
+            }
+        }
+    }
+}
+
+/// Two f32 columns as one row of a weight tile: pairs of bfloat16, and the pairs of what rounding left out.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[inline]
+unsafe fn put_pair<const WP: usize>(w0: __m512, w1: __m512, to: *mut u8) {
+    const INTERLEAVE: [u16; 32] = {
+        let mut at = [0; 32];
+        let mut i = 0;
+        while i < 16 {
+            (at[2 * i], at[2 * i + 1]) = (i as u16, i as u16 + 16);
+            i += 1;
+        }
+        at
+    };
+    // SAFETY: the caller's tile has this row, in each part.
+    unsafe {
+        let at = _mm512_loadu_si512(INTERLEAVE.as_ptr().cast());
+        let pairs = _mm512_permutexvar_epi16(at, round(w0, w1));
+        _mm512_storeu_si512(to.cast(), pairs);
+        if WP == 2 {
+            let r0 = _mm512_sub_ps(w0, _mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)));
+            let high = _mm512_and_si512(pairs, _mm512_set1_epi32(0xFFFF_0000u32.cast_signed()));
+            let r1 = _mm512_sub_ps(w1, _mm512_castsi512_ps(high));
+            _mm512_storeu_si512(to.add(TILE_BYTES).cast(), _mm512_permutexvar_epi16(at, round(r0, r1)));
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16")]
+unsafe fn expand_quantized<F: Format, const WP: usize>(product: &Product<'_>, t: usize, i: usize, panel: *mut u8) {
+    let layout = product.w.layout();
+    // SAFETY: the tile exists, and the panel has 2 × WP tiles per 32 columns.
+    unsafe {
+        let source = Source::tile(layout, product.w.tile(t).as_ptr());
+        for b in 0..layout.k / F::TY.block() {
+            let heads = heads::<F>(&source, b);
+            for s in 0..F::SUBS {
+                let at = b * F::SUBS + s;
+                let to = panel.add((2 * at + i) * WP * TILE_BYTES);
+                let codes = codes::<F>(source.codes.add(at * source.sub_bytes));
+                for (g, codes) in codes.into_iter().enumerate() {
+                    let (scale, min) = scale::<F>(&source, heads, b, if F::PER_16 { 2 * s + g / 4 } else { s });
+                    let w = values::<F>(codes, scale, min);
+                    put_pair::<WP>(w[0], w[1], to.add(128 * g));
+                    put_pair::<WP>(w[2], w[3], to.add(128 * g + 64));
+                }
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16")]
+unsafe fn expand_floats<F: Format, const WP: usize>(product: &Product<'_>, t: usize, i: usize, panel: *mut u8) {
+    let k = product.w.k();
+    let tile = product.w.tile(t).as_ptr();
+    let zero = _mm512_setzero_ps();
+    for c in (0..k.next_multiple_of(32)).step_by(2) {
+        // SAFETY: columns that do not exist are not read, and the panel has room for whole blocks.
+        unsafe {
+            let w0 = if c < k { load_float::<F>(tile, c) } else { zero };
+            let w1 = if c + 1 < k { load_float::<F>(tile, c + 1) } else { zero };
+            put_pair::<WP>(w0, w1, panel.add((c / 32 * 2 + i) * WP * TILE_BYTES + c % 32 / 2 * 64));
+        }
+    }
+}
+
+/// Defines the product of 32 or 16 rows with 32 outputs over `blocks` of 32 columns. `$step` is one block: `a0` and `a1`
+/// point at the tiles of the first and second 16 rows, `b` at those of the weights; sums are in tmm0 to tmm3.
+macro_rules! kernel {
+    ($(#[$doc:meta])* $name:ident, $a_step:expr, $b_step:expr, [$($zero:literal)*], [$($step:literal)*], [$($end:literal)*]) => {
+        $(#[$doc])*
+        unsafe fn $name(a: *const u8, b: *const u8, blocks: usize, result: *mut u8) {
+            if blocks == 0 {
+                return;
+            }
+            // SAFETY: reads `blocks` blocks of tiles, writes at most 4 KB; tile registers are ours between `ldtilecfg` and
+            // `tilerelease`, and compiled code never uses them.
+            unsafe {
+                asm!(
+                    $($zero,)*
+                    "2:",
+                    $($step,)*
+                    "add {a0}, {a_step}",
+                    "add {a1}, {a_step}",
+                    "add {b}, {b_step}",
+                    "dec {n}",
+                    "jnz 2b",
+                    $($end,)*
+                    a0 = inout(reg) a => _,
+                    a1 = inout(reg) a.wrapping_add(blocks * $a_step) => _,
+                    b = inout(reg) b => _,
+                    n = inout(reg) blocks => _,
+                    c = in(reg) result,
+                    s = in(reg) 64usize,
+                    a_step = const $a_step,
+                    b_step = const $b_step,
+                    options(nostack),
+                );
+            }
+        }
+    };
+}
+
+kernel!(rows_32, 1024, 2048,
+    ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
+    ["tileloadd tmm6, [{b} + {s}]" "tileloadd tmm4, [{a0} + {s}]"
+     "tileloadd tmm7, [{b} + {s} + 1024]" "tileloadd tmm5, [{a1} + {s}]"
+     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
+     "tdpbf16ps tmm2, tmm5, tmm6" "tdpbf16ps tmm3, tmm5, tmm7"],
+    ["tilestored [{c} + {s}], tmm0" "tilestored [{c} + {s} + 1024], tmm1"
+     "tilestored [{c} + {s} + 2048], tmm2" "tilestored [{c} + {s} + 3072], tmm3"]);
+
+kernel!(rows_16, 1024, 2048,
+    ["tilezero tmm0" "tilezero tmm1"],
+    ["tileloadd tmm6, [{b} + {s}]" "tileloadd tmm4, [{a0} + {s}]" "tileloadd tmm7, [{b} + {s} + 1024]"
+     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"],
+    ["tilestored [{c} + {s}], tmm0" "tilestored [{c} + {s} + 1024], tmm1"]);
+
+kernel!(rows_32_split_activations, 2048, 2048,
+    ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
+    ["tileloadd tmm6, [{b} + {s}]" "tileloadd tmm4, [{a0} + {s}]"
+     "tileloadd tmm7, [{b} + {s} + 1024]" "tileloadd tmm5, [{a1} + {s}]"
+     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
+     "tdpbf16ps tmm2, tmm5, tmm6" "tdpbf16ps tmm3, tmm5, tmm7"
+     "tileloadd tmm4, [{a0} + {s} + 1024]" "tileloadd tmm5, [{a1} + {s} + 1024]"
+     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
+     "tdpbf16ps tmm2, tmm5, tmm6" "tdpbf16ps tmm3, tmm5, tmm7"],
+    ["tilestored [{c} + {s}], tmm0" "tilestored [{c} + {s} + 1024], tmm1"
+     "tilestored [{c} + {s} + 2048], tmm2" "tilestored [{c} + {s} + 3072], tmm3"]);
+
+kernel!(rows_16_split_activations, 2048, 2048,
+    ["tilezero tmm0" "tilezero tmm1"],
+    ["tileloadd tmm6, [{b} + {s}]" "tileloadd tmm4, [{a0} + {s}]" "tileloadd tmm7, [{b} + {s} + 1024]"
+     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
+     "tileloadd tmm4, [{a0} + {s} + 1024]"
+     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"],
+    ["tilestored [{c} + {s}], tmm0" "tilestored [{c} + {s} + 1024], tmm1"]);
+
+kernel!(rows_32_split, 2048, 4096,
+    ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
+    ["tileloadd tmm6, [{b} + {s}]" "tileloadd tmm4, [{a0} + {s}]"
+     "tileloadd tmm7, [{b} + {s} + 2048]" "tileloadd tmm5, [{a1} + {s}]"
+     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
+     "tdpbf16ps tmm2, tmm5, tmm6" "tdpbf16ps tmm3, tmm5, tmm7"
+     "tileloadd tmm6, [{b} + {s} + 1024]" "tileloadd tmm7, [{b} + {s} + 3072]"
+     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
+     "tdpbf16ps tmm2, tmm5, tmm6" "tdpbf16ps tmm3, tmm5, tmm7"
+     "tileloadd tmm6, [{b} + {s}]" "tileloadd tmm4, [{a0} + {s} + 1024]"
+     "tileloadd tmm7, [{b} + {s} + 2048]" "tileloadd tmm5, [{a1} + {s} + 1024]"
+     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
+     "tdpbf16ps tmm2, tmm5, tmm6" "tdpbf16ps tmm3, tmm5, tmm7"],
+    ["tilestored [{c} + {s}], tmm0" "tilestored [{c} + {s} + 1024], tmm1"
+     "tilestored [{c} + {s} + 2048], tmm2" "tilestored [{c} + {s} + 3072], tmm3"]);
+
+kernel!(rows_16_split, 2048, 4096,
+    ["tilezero tmm0" "tilezero tmm1"],
+    ["tileloadd tmm6, [{b} + {s}]" "tileloadd tmm4, [{a0} + {s}]" "tileloadd tmm7, [{b} + {s} + 2048]"
+     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
+     "tileloadd tmm6, [{b} + {s} + 1024]" "tileloadd tmm7, [{b} + {s} + 3072]"
+     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
+     "tileloadd tmm6, [{b} + {s}]" "tileloadd tmm4, [{a0} + {s} + 1024]" "tileloadd tmm7, [{b} + {s} + 2048]"
+     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"],
+    ["tilestored [{c} + {s}], tmm0" "tilestored [{c} + {s} + 1024], tmm1"]);

@@ -1,0 +1,159 @@
+//! Quantized weights × 8-bit activations.
+
+use std::arch::x86_64::*;
+
+use super::super::WeightType;
+use super::super::activations::Q8Row;
+use super::super::packed::Layout;
+use super::super::product::Product;
+use super::format::{self, Expanded, Format, Source, codes, expand, heads, scale, with_quantized};
+use super::store;
+
+/// Rows from which a tile is unpacked to memory first: below, unpacking it again for each eight rows is cheaper.
+const EXPAND_MIN_ROWS: usize = 24;
+
+/// How far ahead of the codes the next cache lines are asked for, bytes.
+const AHEAD: usize = 2048;
+
+/// Computes the product.
+///
+/// # Safety
+/// As [`super::multiply`].
+pub(super) unsafe fn multiply(product: &Product<'_>, scratch: *mut u8) {
+    // SAFETY: passed on.
+    unsafe { with_quantized!(product.w.weight_type(), multiply_as, product, scratch) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+unsafe fn multiply_as<F: Format>(product: &Product<'_>, scratch: *mut u8) {
+    let layout = product.w.layout();
+    for t in product.tiles.clone() {
+        // SAFETY: the tile exists; the scratch has room for it unpacked.
+        unsafe {
+            let source = Source::tile(layout, product.w.tile(t).as_ptr());
+            if product.rows.len() >= EXPAND_MIN_ROWS {
+                expand::<F>(layout, &source, scratch);
+                all_rows::<Expanded<F>>(product, layout, &Source::expanded(layout, scratch), t);
+            } else {
+                all_rows::<F>(product, layout, &source, t);
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[inline]
+unsafe fn all_rows<F: Format>(product: &Product<'_>, layout: &Layout, source: &Source, t: usize) {
+    let mut row = product.rows.start;
+    // SAFETY: `some_rows` gets as many rows as are left at least.
+    unsafe {
+        while product.rows.end - row >= 8 {
+            some_rows::<F, 8>(product, layout, source, row, t);
+            row += 8;
+        }
+        if product.rows.end - row >= 4 {
+            some_rows::<F, 4>(product, layout, source, row, t);
+            row += 4;
+        }
+        if product.rows.end - row >= 2 {
+            some_rows::<F, 2>(product, layout, source, row, t);
+            row += 2;
+        }
+        if product.rows.end > row {
+            some_rows::<F, 1>(product, layout, source, row, t);
+        }
+    }
+}
+
+/// One tile × `M` rows.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[inline]
+unsafe fn some_rows<F: Format, const M: usize>(
+    product: &Product<'_>,
+    layout: &Layout,
+    source: &Source,
+    row: usize,
+    t: usize,
+) {
+    let at = Q8Row::new(layout.k);
+    let rows: [*const u8; M] = std::array::from_fn(|m| product.x.row(row + m));
+    let mut sums = [_mm512_setzero_ps(); M];
+    let mut p = source.codes;
+    // SAFETY: every block, group and activation read exists: `k` is a whole number of blocks.
+    unsafe {
+        for b in 0..layout.k / F::TY.block() {
+            let heads = heads::<F>(source, b);
+            for s in 0..F::SUBS {
+                let sub = b * F::SUBS + s;
+                if !F::EXPANDED {
+                    for line in 0..source.sub_bytes / 64 {
+                        _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(AHEAD + line * 64).cast());
+                    }
+                }
+                let w = codes::<F>(p);
+                p = p.add(source.sub_bytes);
+                if F::PER_16 {
+                    let (s0, m0) = scale::<F>(source, heads, b, 2 * s);
+                    let (s1, m1) = scale::<F>(source, heads, b, 2 * s + 1);
+                    for (sum, &x) in sums.iter_mut().zip(&rows) {
+                        let d = _mm512_set1_ps(read(x, at.scale + 4 * sub));
+                        let start = |half: usize| start::<F>(x, at.neg_sum16 + 8 * sub + 4 * half);
+                        let i0 = dot::<4>([w[0], w[1], w[2], w[3]], x.add(32 * sub), start(0));
+                        let i1 = dot::<4>([w[4], w[5], w[6], w[7]], x.add(32 * sub + 16), start(1));
+                        *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(i0), _mm512_mul_ps(s0, d), *sum);
+                        *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(i1), _mm512_mul_ps(s1, d), *sum);
+                        if F::MIN {
+                            let (a0, a1) = (at.scaled_sum16 + 8 * sub, at.scaled_sum16 + 8 * sub + 4);
+                            *sum = _mm512_fnmadd_ps(m0, _mm512_set1_ps(read(x, a0)), *sum);
+                            *sum = _mm512_fnmadd_ps(m1, _mm512_set1_ps(read(x, a1)), *sum);
+                        }
+                    }
+                } else {
+                    let (scale, min) = scale::<F>(source, heads, b, s);
+                    for (sum, &x) in sums.iter_mut().zip(&rows) {
+                        let d = _mm512_set1_ps(read(x, at.scale + 4 * sub));
+                        let i = dot::<8>(w, x.add(32 * sub), start::<F>(x, at.neg_sum + 4 * sub));
+                        *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(i), _mm512_mul_ps(scale, d), *sum);
+                        if F::MIN {
+                            let a = _mm512_set1_ps(read(x, at.scaled_sum + 4 * sub));
+                            *sum = _mm512_fnmadd_ps(min, a, *sum);
+                        }
+                    }
+                }
+            }
+        }
+        for (m, sum) in sums.into_iter().enumerate() {
+            store(product, row + m, t, sum);
+        }
+    }
+}
+
+#[inline]
+unsafe fn read<T>(x: *const u8, at: usize) -> T {
+    // SAFETY: the caller's field exists.
+    unsafe { x.add(at).cast::<T>().read_unaligned() }
+}
+
+/// What an integer sum starts from: minus the offset of the codes times the sum of the activations.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[inline]
+unsafe fn start<F: Format>(x: *const u8, neg_sum: usize) -> __m512i {
+    if F::SHIFT == 0 {
+        return _mm512_setzero_si512();
+    }
+    // SAFETY: the caller's field exists.
+    let sum: i32 = unsafe { read(x, neg_sum) };
+    _mm512_set1_epi32(sum << F::SHIFT)
+}
+
+/// `start + Σ w · x` over 4 `N` columns.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[inline]
+unsafe fn dot<const N: usize>(w: [__m512i; N], x: *const u8, start: __m512i) -> __m512i {
+    let mut sum = start;
+    for (g, w) in w.into_iter().enumerate() {
+        // SAFETY: the caller's columns exist.
+        sum = _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(unsafe { read(x, 4 * g) }));
+    }
+    sum
+}
