@@ -2,6 +2,7 @@
 //!
 //! One generic reader: everything that depends on the weight type is a `match` on a constant, so each kernel is compiled
 //! for its type alone.
+#![expect(non_camel_case_types, reason = "formats are named as ggml names them")]
 
 use std::arch::x86_64::*;
 use std::marker::PhantomData;

@@ -143,7 +143,15 @@ unsafe fn start<F: Format>(x: *const u8, neg_sum: usize) -> __m512i {
     }
     // SAFETY: the caller's field exists.
     let sum: i32 = unsafe { read(x, neg_sum) };
-    _mm512_set1_epi32(sum << F::SHIFT)
+    // A vector shift by a constant: shifting first would take a detour through a general register.
+    let sum = _mm512_set1_epi32(sum);
+    match F::SHIFT {
+        2 => _mm512_slli_epi32::<2>(sum),
+        3 => _mm512_slli_epi32::<3>(sum),
+        4 => _mm512_slli_epi32::<4>(sum),
+        5 => _mm512_slli_epi32::<5>(sum),
+        _ => _mm512_slli_epi32::<7>(sum),
+    }
 }
 
 /// `start + Σ w · x` over 4 `N` columns.
