@@ -1,6 +1,27 @@
-//! The quality room.
+//! Tasks, prompts, requests, scorers and the evaluation loop: what a tier's answers are worth.
+//!
+//! A [`task::Task`] is read from a folder (`task.yaml`, `items.jsonl`, `shots.jsonl`); [`prompt::Prompter`] renders an
+//! item as the model sees it; [`session::Session`] runs the requests with the shared prefix computed once;
+//! [`score`] turns an answer into a number in [0, 1] and a pass; [`evaluate()`] walks the items in a fixed seeded order
+//! and hands each [`ItemResult`] to the caller, who decides when to stop.
+//!
+//! This room knows nothing of verdicts, costs, records or terminals.
 
-/// What can go wrong in this room.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum QualityError {}
+mod baseline;
+mod codec;
+mod error;
+mod evaluate;
+pub mod filter;
+pub mod lint;
+pub mod prompt;
+pub mod request;
+mod result;
+pub mod score;
+pub mod session;
+pub mod task;
+
+pub use baseline::{Baseline, baselines, best_baseline};
+pub use codec::Codec;
+pub use error::QualityError;
+pub use evaluate::{EvalOptions, Evaluated, evaluate, item_order};
+pub use result::{ChoiceResult, FinishReason, ItemResult};

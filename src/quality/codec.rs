@@ -1,0 +1,40 @@
+//! Text to tokens and back, as this room needs it; lets tests run without a model file.
+
+use super::QualityError;
+
+/// What the evaluation needs of a tokenizer.
+pub trait Codec {
+    /// Token ids of `text`. `specials` puts the model's BOS in front if it wants one. Special tokens written out in the
+    /// text stay text: an item must not be able to forge a turn.
+    ///
+    /// # Errors
+    /// What the tokenizer says.
+    fn encode(&self, text: &str, specials: bool) -> Result<Vec<u32>, QualityError>;
+
+    /// Text of `ids`, special tokens left out; bytes that are not UTF-8 become U+FFFD.
+    fn decode(&self, ids: &[u32]) -> String;
+
+    /// Whether `id` ends an answer (EOS, end of turn).
+    fn is_end(&self, id: u32) -> bool;
+}
+
+/// One token per byte, 256 ends: for tests.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct ByteCodec;
+
+#[cfg(test)]
+impl Codec for ByteCodec {
+    fn encode(&self, text: &str, _specials: bool) -> Result<Vec<u32>, QualityError> {
+        Ok(text.bytes().map(u32::from).collect())
+    }
+
+    fn decode(&self, ids: &[u32]) -> String {
+        let bytes: Vec<u8> = ids.iter().filter_map(|&id| u8::try_from(id).ok()).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn is_end(&self, id: u32) -> bool {
+        id == 256
+    }
+}
