@@ -291,6 +291,8 @@ pub trait Engine: Send {
 pub enum EngineKind {
     /// The best one that supports the file on the device.
     Auto,
+    /// Our own decoder on the processor.
+    Native,
     /// candle-transformers.
     Candle,
     /// No model at all: see [`mock`].
@@ -303,9 +305,10 @@ impl std::str::FromStr for EngineKind {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "auto" => Ok(Self::Auto),
+            "native" => Ok(Self::Native),
             "candle" => Ok(Self::Candle),
             "mock" => Ok(Self::Mock),
-            _ => Err(format!("unknown engine `{text}`: use auto, candle or mock")),
+            _ => Err(format!("unknown engine `{text}`: use auto, native, candle or mock")),
         }
     }
 }
@@ -317,7 +320,22 @@ impl std::str::FromStr for EngineKind {
 /// there.
 pub fn load(path: &Path, kind: EngineKind, config: &EngineConfig) -> Result<Box<dyn Engine>, EngineError> {
     match kind {
-        EngineKind::Auto | EngineKind::Candle => Ok(Box::new(candle::CandleEngine::load(path, config)?)),
+        EngineKind::Auto => match native::NativeEngine::load(path, config) {
+            Ok(engine) => Ok(Box::new(engine)),
+            // Another engine may run what this one does not; if neither does, our reason names what is missing.
+            Err(
+                unsupported @ (EngineError::UnsupportedArch { .. }
+                | EngineError::UnsupportedTensor { .. }
+                | EngineError::Unsupported { .. }),
+            ) => match candle::CandleEngine::load(path, config) {
+                Ok(engine) => Ok(Box::new(engine)),
+                Err(_) if config.device == DeviceChoice::Cpu => Err(unsupported),
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        },
+        EngineKind::Native => Ok(Box::new(native::NativeEngine::load(path, config)?)),
+        EngineKind::Candle => Ok(Box::new(candle::CandleEngine::load(path, config)?)),
         EngineKind::Mock => {
             let gguf = crate::model::gguf::Gguf::open(path)?;
             Ok(Box::new(mock::MockEngine::new(ModelFacts::from_gguf(&gguf)?, config)))
