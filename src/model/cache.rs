@@ -47,7 +47,11 @@ impl Cache {
     /// Replaces a small file atomically.
     pub(super) fn replace(&self, path: &Path, contents: &[u8]) -> Result<(), ModelError> {
         let dir = path.parent().unwrap_or(&self.root);
-        let mut file = tempfile::NamedTempFile::new_in(dir).map_err(ModelError::io("create a file in", dir))?;
+        let mut builder = tempfile::Builder::new();
+        // Temporary files are private by default; a cache may be shared.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+        let mut file = builder.tempfile_in(dir).map_err(ModelError::io("create a file in", dir))?;
         file.write_all(contents).map_err(ModelError::io("write", path))?;
         file.as_file().sync_all().map_err(ModelError::io("write", path))?;
         file.persist(path).map_err(|error| ModelError::io("write", path)(error.error))?;
@@ -124,6 +128,9 @@ impl Part {
             .open(&path)
             .map_err(ModelError::io("create", &path))?;
         let mut part = Self { path, file, hash: Sha256::new(), len: 0 };
+        if !keep {
+            return Ok(part);
+        }
         let mut buffer = vec![0; BUFFER];
         loop {
             match part.file.read(&mut buffer) {
@@ -151,6 +158,9 @@ impl Part {
 
     /// Starts over.
     pub(super) fn clear(&mut self) -> Result<(), ModelError> {
+        if self.len == 0 {
+            return Ok(());
+        }
         self.file
             .set_len(0)
             .and_then(|()| self.file.seek(SeekFrom::Start(0)))

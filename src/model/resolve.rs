@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use super::cache::{Cache, Guard, Part, hash_file, with_suffix};
 use super::catalogue::{Catalogue, FileEntry, Manifest};
 use super::error::SourceFailure;
+use super::gguf::Gguf;
 use super::lockfile::{self, LockEntry};
 use super::source::{self, Failure, Request};
 use super::{ModelError, ModelFile, Progress, SourceOptions};
@@ -72,10 +73,11 @@ fn local_file(path: &Path, progress: &mut dyn Progress) -> Result<ModelFile, Mod
         .and_then(|file| file.take(16).read_to_end(&mut head))
         .map_err(ModelError::io("read", path))?;
     check_magic(&head, path)?;
+    let level = Gguf::open(path)?.level();
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let (sha256, bytes) = hash_file(path, &format!("checking {stem}"), progress)?;
     Ok(ModelFile {
-        level: level_in_name(&stem).map(|level| level.name().to_owned()),
+        level: level.or_else(|| level_in_name(&stem)).map(|level| level.name().to_owned()),
         name: stem,
         path: path.to_owned(),
         sha256,
@@ -300,6 +302,7 @@ pub fn check(entry: &LockEntry, cache: &Cache, progress: &mut dyn Progress) -> R
 mod tests {
     use super::*;
     use crate::model::Silent;
+    use crate::model::gguf::Writer;
 
     #[test]
     fn a_level_is_split_off_only_if_it_is_one() {
@@ -321,16 +324,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let options = SourceOptions { offline: true, cache_dir: dir.path().join("cache"), catalogue_dirs: Vec::new() };
         let path = dir.path().join("x.q8_0.gguf");
-        for (bytes, says) in [(&b"GGUF\x03\0\0\0"[..], None), (b"<html>", Some("<html>")), (b"", Some("empty"))] {
+        let good = Writer::new().to_bytes(&[]).unwrap();
+        std::fs::write(&path, &good).unwrap();
+        let file = resolve(path.to_str().unwrap(), &options, &mut Silent).unwrap();
+        assert_eq!((file.name.as_str(), file.level.as_deref()), ("x.q8_0", Some("q8_0")));
+        assert_eq!(file.bytes, good.len() as u64);
+        for (bytes, says) in [(&b"<html>"[..], "<html>"), (b"", "empty"), (&good[..good.len() - 9], "x.q8_0.gguf")] {
             std::fs::write(&path, bytes).unwrap();
-            let outcome = resolve(path.to_str().unwrap(), &options, &mut Silent);
-            match says {
-                None => {
-                    let file = outcome.unwrap();
-                    assert_eq!((file.name.as_str(), file.level.as_deref(), file.bytes), ("x.q8_0", Some("q8_0"), 8));
-                }
-                Some(says) => assert!(outcome.unwrap_err().to_string().contains(says)),
-            }
+            let message = resolve(path.to_str().unwrap(), &options, &mut Silent).unwrap_err().to_string();
+            assert!(message.contains(says), "{message}");
         }
         let missing = resolve("no/such.gguf", &options, &mut Silent).unwrap_err().to_string();
         assert!(missing.contains("no/such.gguf"), "{missing}");
