@@ -18,7 +18,7 @@ const MAX_DIMS: u64 = 4;
 /// Deepest nesting of arrays. No known key nests at all.
 const MAX_NESTING: u32 = 4;
 /// Largest alignment accepted: a huge page.
-const MAX_ALIGNMENT: u64 = 2 << 20;
+pub(super) const MAX_ALIGNMENT: u64 = 2 << 20;
 /// Alignment of tensor data if the file does not say.
 pub(super) const DEFAULT_ALIGNMENT: u64 = 32;
 /// Key that overrides it.

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::ggml_type::GgmlType;
-use super::read::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT};
+use super::read::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAX_ALIGNMENT};
 use super::value::{Value, ValueType};
 
 /// A GGUF header being put together.
@@ -37,12 +37,12 @@ impl Writer {
     }
 
     /// Sets a key; a key that is there already keeps its place and gets the new value. `general.alignment` also sets
-    /// how tensor data is aligned, if it is a power of two.
+    /// how tensor data is aligned, if it is a power of two that readers accept.
     pub fn put(&mut self, key: &str, value: Value<'_>) {
         let mut payload = Vec::new();
         encode(&value, &mut payload);
         if key == ALIGNMENT_KEY
-            && let Some(n) = value.as_u64().filter(|n| n.is_power_of_two())
+            && let Some(n) = value.as_u64().filter(|n| n.is_power_of_two() && *n <= MAX_ALIGNMENT)
         {
             self.alignment = n;
         }
