@@ -1,4 +1,5 @@
 //! What the tests of fetching share: a small hub, a model of random bytes, and the program in a clean environment.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops here")]
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
