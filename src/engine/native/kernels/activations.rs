@@ -192,6 +192,8 @@ impl ActRows {
                 Form::Q8 => match self.isa {
                     #[cfg(target_arch = "x86_64")]
                     Isa::Avx512Vnni | Isa::Amx => super::avx512::quantize_q8(x, self.row(row).cast_mut()),
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2 => super::avx2::quantize_q8(x, self.row(row).cast_mut()),
                     _ => quantize_q8(x, self.row(row).cast_mut()),
                 },
                 #[cfg(target_arch = "x86_64")]

@@ -14,8 +14,8 @@ use std::arch::x86_64::*;
 use std::sync::OnceLock;
 
 use super::WeightType;
-use super::avx512::format::{self, BF16, F16, F32, Format, Source, codes, heads, scale, with_quantized};
-use super::avx512::{load_float, store, values};
+use super::avx512::{codes, heads, load_float, scale, store, values};
+use super::format::{BF16, F16, F32, Format, Source, with_quantized};
 use super::product::Product;
 
 /// Bytes of a tile register: 16 rows of 64.

@@ -162,6 +162,8 @@ pub unsafe fn matmul(
             (_, Form::Bf16 { parts }) => super::amx::multiply(&product, parts, scratch.start()),
             #[cfg(target_arch = "x86_64")]
             (Isa::Avx512Vnni | Isa::Amx, _) => super::avx512::multiply(&product, scratch.start()),
+            #[cfg(target_arch = "x86_64")]
+            (Isa::Avx2, _) => super::avx2::multiply(&product, scratch.start()),
             _ => product.tiles.clone().for_each(|t| portable::tile(&product, t)),
         }
     }

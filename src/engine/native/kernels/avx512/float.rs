@@ -3,9 +3,10 @@
 use std::arch::x86_64::*;
 
 use super::super::WeightType;
+use super::super::format::{BF16, F16, F32, Format, Source, with_quantized};
 use super::super::packed::{Layout, TILE};
 use super::super::product::Product;
-use super::format::{self, BF16, F16, F32, Format, Source, codes, heads, scale, with_quantized};
+use super::read::{codes, heads, scale};
 use super::store;
 
 /// Tiles that quantized weights are expanded to at a time.

@@ -4,9 +4,10 @@ use std::arch::x86_64::*;
 
 use super::super::WeightType;
 use super::super::activations::Q8Row;
+use super::super::format::{Expanded, Format, Source, with_quantized};
 use super::super::packed::Layout;
 use super::super::product::Product;
-use super::format::{self, Expanded, Format, Source, codes, expand, heads, scale, with_quantized};
+use super::read::{codes, expand, heads, scale};
 use super::store;
 
 /// Rows from which a tile is unpacked to memory first: below, unpacking it again for each eight rows is cheaper.

@@ -2,9 +2,9 @@
 #![expect(unsafe_code, reason = "vector intrinsics on raw pointers")]
 
 mod float;
-pub(super) mod format;
 mod integer;
 mod quantize;
+mod read;
 
 use std::arch::x86_64::*;
 
@@ -13,6 +13,7 @@ use super::product::Product;
 
 pub(super) use float::{load as load_float, values};
 pub(super) use quantize::quantize_q8;
+pub(super) use read::{codes, heads, scale};
 
 /// Computes a product whose activations are in [`Form::Q8`] or [`Form::F32`].
 ///

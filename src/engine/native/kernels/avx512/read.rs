@@ -2,127 +2,12 @@
 //!
 //! One generic reader: everything that depends on the weight type is a `match` on a constant, so each kernel is compiled
 //! for its type alone.
-#![expect(non_camel_case_types, reason = "formats are named as ggml names them")]
 
 use std::arch::x86_64::*;
-use std::marker::PhantomData;
 
 use super::super::WeightType;
+use super::super::format::{Format, Source};
 use super::super::packed::{Layout, TILE};
-
-/// A weight type known at compile time, and where its codes are read from.
-pub(in super::super) trait Format {
-    /// The type of the file.
-    const TY: WeightType;
-    /// Whether codes and scales come from [`expand`]'s scratch instead of the tile.
-    const EXPANDED: bool = false;
-    /// 32-column parts per block.
-    const SUBS: usize = Self::TY.block() / 32;
-    /// Whether scales are per 16 columns.
-    const PER_16: bool = Self::TY.group() == 16;
-    /// log2 of the offset of symmetric types.
-    const SHIFT: u32 = if Self::TY.offset() == 0 { 0 } else { Self::TY.offset().trailing_zeros() };
-    /// Whether there are minima.
-    const MIN: bool = matches!(
-        Self::TY,
-        WeightType::Q4_1 | WeightType::Q5_1 | WeightType::Q2_K | WeightType::Q4_K | WeightType::Q5_K
-    );
-}
-
-/// Codes and scales of `F`, unpacked to one byte and two f32 by [`expand`].
-pub(in super::super) struct Expanded<F>(PhantomData<F>);
-
-impl<F: Format> Format for Expanded<F> {
-    const TY: WeightType = F::TY;
-    const EXPANDED: bool = true;
-}
-
-macro_rules! formats {
-    ($($name:ident)*) => { $(
-        pub(in super::super) struct $name;
-        impl Format for $name {
-            const TY: WeightType = WeightType::$name;
-        }
-    )* };
-}
-
-macro_rules! plain_formats {
-    ($($name:ident)*) => { $(
-        pub(in super::super) struct $name;
-        impl Format for $name {
-            const TY: WeightType = WeightType::$name;
-            const SUBS: usize = 1;
-        }
-    )* };
-}
-
-plain_formats!(F32 F16 BF16);
-formats!(Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K);
-
-/// Runs `$run::<F>($args)` for the format of a weight type, among the quantized ones.
-macro_rules! with_quantized {
-    ($ty:expr, $run:ident $(, $arg:expr)*) => {
-        match $ty {
-            WeightType::Q4_0 => $run::<format::Q4_0>($($arg),*),
-            WeightType::Q4_1 => $run::<format::Q4_1>($($arg),*),
-            WeightType::Q5_0 => $run::<format::Q5_0>($($arg),*),
-            WeightType::Q5_1 => $run::<format::Q5_1>($($arg),*),
-            WeightType::Q8_0 => $run::<format::Q8_0>($($arg),*),
-            WeightType::Q2_K => $run::<format::Q2_K>($($arg),*),
-            WeightType::Q3_K => $run::<format::Q3_K>($($arg),*),
-            WeightType::Q4_K => $run::<format::Q4_K>($($arg),*),
-            WeightType::Q5_K => $run::<format::Q5_K>($($arg),*),
-            WeightType::Q6_K => $run::<format::Q6_K>($($arg),*),
-            WeightType::F32 | WeightType::F16 | WeightType::BF16 => {}
-        }
-    };
-}
-pub(in super::super) use with_quantized;
-
-/// Where a tile is read from.
-#[derive(Clone, Copy)]
-pub(in super::super) struct Source {
-    pub(in super::super) scales: *const u8,
-    pub(in super::super) codes: *const u8,
-    /// Expanded minima.
-    mins: *const u8,
-    scale_bytes: usize,
-    pub(in super::super) sub_bytes: usize,
-}
-
-impl Source {
-    /// The tile itself.
-    ///
-    /// # Safety
-    /// `tile` is a tile of `layout`.
-    #[inline]
-    pub(in super::super) unsafe fn tile(layout: &Layout, tile: *const u8) -> Self {
-        // SAFETY: the codes lie inside the tile.
-        let codes = unsafe { tile.add(layout.codes_at) };
-        Self { scales: tile, codes, mins: tile, scale_bytes: layout.scale_bytes, sub_bytes: layout.sub_bytes() }
-    }
-
-    /// What [`expand`] wrote: codes (16 bytes per column), scales and minima (at most 4 each).
-    ///
-    /// # Safety
-    /// `scratch` is valid for 24 bytes per column of `layout`.
-    #[inline]
-    pub(in super::super) unsafe fn expanded(layout: &Layout, scratch: *const u8) -> Self {
-        // SAFETY: inside the scratch.
-        let (scales, mins) = unsafe { (scratch.add(16 * layout.k), scratch.add(20 * layout.k)) };
-        Self { scales, codes: scratch, mins, scale_bytes: 0, sub_bytes: 512 }
-    }
-
-    /// Scales of block `b` in the tile.
-    ///
-    /// # Safety
-    /// Block `b` exists.
-    #[inline]
-    unsafe fn block(&self, b: usize) -> *const u8 {
-        // SAFETY: the caller's block exists.
-        unsafe { self.scales.add(b * self.scale_bytes) }
-    }
-}
 
 /// `d` and `m` or `dmin` of 16 outputs.
 #[derive(Clone, Copy)]
