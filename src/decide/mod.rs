@@ -1,1 +1,3 @@
 //! Verdicts over a ladder. Pure.
+
+pub mod cascade;
