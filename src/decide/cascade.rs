@@ -53,3 +53,133 @@ pub fn evaluate(items: &[Item], threshold: f64) -> Option<Point> {
     }
     Some(Point { threshold, accuracy: passes / n, cost: cost / n, deferral: deferred / n })
 }
+
+/// Accuracy and cost along all thresholds that matter, from no deferral to all: the curve to plot.
+#[must_use]
+pub fn curve(items: &[Item]) -> Vec<Point> {
+    let mut thresholds: Vec<f64> = items.iter().map(|i| i.confidence).collect();
+    thresholds.sort_by(f64::total_cmp);
+    thresholds.dedup();
+    thresholds.push(f64::INFINITY);
+    thresholds.into_iter().filter_map(|t| evaluate(items, t)).collect()
+}
+
+/// Accuracy of deferring a random share of the items that costs `cost`: the straight line between the two tiers, which a
+/// confidence signal must beat to be worth anything. `None` when a deferral costs nothing, or `cost` is outside the line.
+#[must_use]
+pub fn random_deferral(items: &[Item], cost: f64) -> Option<f64> {
+    let weak = evaluate(items, f64::NEG_INFINITY)?;
+    let strong = evaluate(items, f64::INFINITY)?;
+    let share = (cost - weak.cost) / (strong.cost - weak.cost);
+    (0.0..=1.0).contains(&share).then(|| weak.accuracy + share * (strong.accuracy - weak.accuracy))
+}
+
+/// Whether a cascade costs less than the strong tier alone: deferral < 1 - c1/c2, with mean costs c1 and c2.
+#[must_use]
+pub fn is_worth_it(items: &[Item], point: &Point) -> bool {
+    let (weak, strong) = items.iter().fold((0.0, 0.0), |(w, s), i| (w + i.weak_cost, s + i.strong_cost));
+    strong > 0.0 && point.deferral < 1.0 - weak / strong
+}
+
+/// The cheapest threshold of a grid fixed beforehand whose accuracy is above the bar, at error α and without a data split:
+/// from "defer everything" down, each threshold's "A(τ) ≤ bar" is tested by the exact binomial tail, and the walk stops at
+/// the first that is not rejected. A fixed sequence, so P(A(τ) < bar) ≤ α for the threshold returned.
+///
+/// The grid must not depend on the labels; it is sorted inside, and "defer everything" is put in front. `None` when even
+/// that is not rejected.
+#[must_use]
+pub fn choose_threshold(items: &[Item], grid: &[f64], bar: Bar, alpha: f64) -> Option<Point> {
+    let mut thresholds: Vec<f64> = grid.iter().copied().filter(|t| !t.is_nan()).collect();
+    thresholds.push(f64::INFINITY);
+    thresholds.sort_by(|a, b| b.total_cmp(a));
+    let mut last = None;
+    for threshold in thresholds {
+        let point = evaluate(items, threshold)?;
+        let passes =
+            items.iter().filter(|i| if i.confidence < threshold { i.strong_pass } else { i.weak_pass }).count();
+        if upper_tail(passes as u64, items.len() as u64, bar.get())? > alpha {
+            break;
+        }
+        last = Some(point);
+    }
+    last
+}
+
+/// How a cascade compares with its two tiers.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gain {
+    /// Share of the quality gap recovered, (A - A_weak)/(A_strong - A_weak) (RouteLLM's PGR); `None` without a gap.
+    pub gap_recovered: Option<f64>,
+    /// Accuracy gained per extra dollar per item, (A - A_weak)/(C - C_weak) (AutoMix's IBC); `None` without extra cost.
+    pub accuracy_per_usd: Option<f64>,
+}
+
+/// Gain of a point on the curve over the weak tier alone; `None` for no items.
+#[must_use]
+pub fn gain(items: &[Item], point: &Point) -> Option<Gain> {
+    let weak = evaluate(items, f64::NEG_INFINITY)?;
+    let strong = evaluate(items, f64::INFINITY)?;
+    let ratio = |top: f64, bottom: f64| (bottom != 0.0).then(|| top / bottom);
+    Some(Gain {
+        gap_recovered: ratio(point.accuracy - weak.accuracy, strong.accuracy - weak.accuracy),
+        accuracy_per_usd: ratio(point.accuracy - weak.accuracy, point.cost - weak.cost),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(confidence: f64, weak_pass: bool, strong_pass: bool) -> Item {
+        Item { confidence, weak_pass, strong_pass, weak_cost: 1.0, strong_cost: 6.0 }
+    }
+
+    /// `n` items of which the first `weak` pass the weak tier; all pass the strong one but every tenth.
+    fn ranked(n: usize, weak: usize) -> Vec<Item> {
+        (0..n).map(|i| item(1.0 - i as f64 / n as f64, i < weak, i % 10 != 9)).collect()
+    }
+
+    #[test]
+    fn a_good_signal_beats_random_deferral() {
+        let items = ranked(100, 60);
+        let half = evaluate(&items, 0.45).unwrap();
+        assert!(half.accuracy > random_deferral(&items, half.cost).unwrap() + 0.05);
+        assert!(is_worth_it(&items, &half));
+        assert!(!is_worth_it(&items, &evaluate(&items, f64::INFINITY).unwrap()));
+    }
+
+    #[test]
+    fn the_walk_stops_at_the_first_threshold_that_is_not_rejected() {
+        let items = ranked(200, 120);
+        let bar = Bar::new(0.8).unwrap();
+        let grid: Vec<f64> = (1..10).map(|i| f64::from(i) / 10.0).collect();
+        let chosen = choose_threshold(&items, &grid, bar, 0.05).unwrap();
+        assert!(chosen.accuracy > 0.8 && chosen.cost < 7.0);
+        // One grid step cheaper must not be rejected, or the walk would have gone on.
+        let next = grid.iter().rev().copied().find(|&t| t < chosen.threshold).unwrap();
+        let point = evaluate(&items, next).unwrap();
+        let passes = (point.accuracy * 200.0).round() as u64;
+        assert!(upper_tail(passes, 200, 0.8).unwrap() > 0.05);
+        assert_eq!(choose_threshold(&items, &grid, Bar::new(0.95).unwrap(), 0.05), None);
+    }
+
+    #[test]
+    fn the_reference_walk_rejects_172_and_stops_at_169() {
+        // quality.md, section 5.
+        assert!((upper_tail(172, 200, 0.8).unwrap() - 0.017_929_219_62).abs() < 1e-10);
+        assert!((upper_tail(169, 200, 0.8).unwrap() - 0.063_236_450_22).abs() < 1e-10);
+    }
+
+    #[test]
+    fn the_curve_runs_from_weak_to_strong() {
+        let items = ranked(10, 5);
+        let curve = curve(&items);
+        assert_eq!((curve[0].deferral, curve[0].cost), (0.0, 1.0));
+        let last = curve.last().unwrap();
+        assert_eq!((last.deferral, last.cost), (1.0, 7.0));
+        let gain = gain(&items, last).unwrap();
+        assert_eq!(gain.gap_recovered, Some(1.0));
+        assert_eq!(evaluate(&[], 0.5), None);
+        assert_eq!(evaluate(&[item(f64::NAN, true, true)], 0.5), None);
+    }
+}
