@@ -71,7 +71,7 @@ pub fn random_deferral(items: &[Item], cost: f64) -> Option<f64> {
     let weak = evaluate(items, f64::NEG_INFINITY)?;
     let strong = evaluate(items, f64::INFINITY)?;
     let share = (cost - weak.cost) / (strong.cost - weak.cost);
-    (0.0..=1.0).contains(&share).then(|| weak.accuracy + share * (strong.accuracy - weak.accuracy))
+    (0.0..=1.0).contains(&share).then_some(weak.accuracy + share * (strong.accuracy - weak.accuracy))
 }
 
 /// Whether a cascade costs less than the strong tier alone: deferral < 1 - c1/c2, with mean costs c1 and c2.
