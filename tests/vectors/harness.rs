@@ -63,10 +63,6 @@ impl Vector {
         self.field("inputs", name).as_u64().unwrap()
     }
 
-    pub(crate) fn flag(&self, name: &str) -> bool {
-        self.field("inputs", name).as_bool().unwrap()
-    }
-
     pub(crate) fn text(&self, name: &str) -> &str {
         self.field("inputs", name).as_str().unwrap()
     }
