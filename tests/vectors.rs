@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a vector that cannot be read must fail its test")]
 
+#[path = "vectors/cost.rs"]
+mod cost;
 #[path = "vectors/harness.rs"]
 mod harness;
 #[path = "vectors/stats.rs"]

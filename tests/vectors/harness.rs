@@ -55,12 +55,20 @@ impl Vector {
         self.0["inputs"].get(name).is_some()
     }
 
+    pub(crate) fn expects(&self, name: &str) -> bool {
+        self.0["expected"].get(name).is_some()
+    }
+
     pub(crate) fn number(&self, name: &str) -> f64 {
         self.field("inputs", name).as_f64().unwrap()
     }
 
     pub(crate) fn count(&self, name: &str) -> u64 {
         self.field("inputs", name).as_u64().unwrap()
+    }
+
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.field("inputs", name).as_bool().unwrap()
     }
 
     pub(crate) fn text(&self, name: &str) -> &str {
