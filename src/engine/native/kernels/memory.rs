@@ -18,6 +18,9 @@ const HUGE: usize = 2 << 20;
 pub(super) struct Memory {
     start: NonNull<u8>,
     bytes: usize,
+    /// What was mapped for it, if that is more.
+    #[cfg(test)]
+    guarded: Option<(*mut u8, usize)>,
 }
 
 // SAFETY: `Memory` owns plain bytes; all access goes through raw pointers whose users promise exclusion.
@@ -29,6 +32,10 @@ unsafe impl Sync for Memory {}
 impl Memory {
     /// Maps at least `bytes`; asks for huge pages before the first one is touched.
     pub(super) fn zeroed(bytes: usize) -> Result<Self, KernelError> {
+        #[cfg(test)]
+        if let Some(side) = guard::side() {
+            return Ok(guard::map(bytes, side));
+        }
         let no_memory = || KernelError::OutOfMemory { mib: bytes.div_ceil(1 << 20) };
         let align = if bytes >= HUGE { HUGE } else { 4096 };
         let size = bytes.max(1).checked_next_multiple_of(4096).ok_or_else(no_memory)?;
@@ -65,13 +72,25 @@ impl Memory {
             // SAFETY: advice on memory we own; a refusal (old kernel, policy) changes speed only.
             unsafe { libc::madvise(start.cast(), size, libc::MADV_HUGEPAGE) };
         }
-        Ok(Self { start: NonNull::new(start).ok_or_else(no_memory)?, bytes: size })
+        let start = NonNull::new(start).ok_or_else(no_memory)?;
+        Ok(Self {
+            start,
+            bytes: size,
+            #[cfg(test)]
+            guarded: None,
+        })
     }
 }
 
 #[cfg(unix)]
 impl Drop for Memory {
     fn drop(&mut self) {
+        #[cfg(test)]
+        if let Some((base, bytes)) = self.guarded {
+            // SAFETY: mapped by `guard::map` with this length.
+            unsafe { libc::munmap(base.cast(), bytes) };
+            return;
+        }
         // SAFETY: mapped by `zeroed` with this length; nothing can point into it any more.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
     }
@@ -93,7 +112,12 @@ impl Memory {
         let layout = Self::layout(bytes).ok_or_else(no_memory)?;
         // SAFETY: the size is not zero.
         let start = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }).ok_or_else(no_memory)?;
-        Ok(Self { start, bytes })
+        Ok(Self {
+            start,
+            bytes,
+            #[cfg(test)]
+            guarded: None,
+        })
     }
 }
 
@@ -150,5 +174,57 @@ impl Arena {
         let offset = self.used;
         self.used += rounded;
         Ok(Slot { memory: Arc::clone(&self.memory), offset, bytes })
+    }
+}
+
+/// For tests: memory that ends, or begins, where an access faults.
+#[cfg(all(test, unix))]
+pub(super) mod guard {
+    use std::cell::Cell;
+    use std::ptr::NonNull;
+
+    use super::Memory;
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(in super::super) enum Side {
+        Before,
+        After,
+    }
+
+    thread_local! {
+        static SIDE: Cell<Option<Side>> = const { Cell::new(None) };
+    }
+
+    pub(in super::super) fn side() -> Option<Side> {
+        SIDE.get()
+    }
+
+    /// All memory of this thread that `run` asks for touches an inaccessible page on `side`.
+    pub(in super::super) fn with<T>(side: Side, run: impl FnOnce() -> T) -> T {
+        SIDE.set(Some(side));
+        let result = run();
+        SIDE.set(None);
+        result
+    }
+
+    pub(super) fn map(bytes: usize, side: Side) -> Memory {
+        const PAGE: usize = 4096;
+        let bytes = bytes.max(1);
+        let inner = bytes.next_multiple_of(PAGE);
+        let mapped = inner + 2 * PAGE;
+        // SAFETY: a new anonymous mapping, of which only the inner pages are made accessible and handed out.
+        unsafe {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let base: *mut u8 = libc::mmap(std::ptr::null_mut(), mapped, libc::PROT_NONE, flags, -1, 0).cast();
+            assert_ne!(base.cast(), libc::MAP_FAILED);
+            let start = base.add(PAGE);
+            assert_eq!(libc::mprotect(start.cast(), inner, libc::PROT_READ | libc::PROT_WRITE), 0);
+            let start = if side == Side::After { start.add(inner - bytes) } else { start };
+            Memory {
+                start: NonNull::new(start).expect("a mapping is not at zero"),
+                bytes,
+                guarded: Some((base, mapped)),
+            }
+        }
     }
 }

@@ -3,6 +3,11 @@
 
 use std::ops::Range;
 
+use proptest::prelude::*;
+
+use super::activations::Q8Row;
+use super::memory::Memory;
+use super::memory::guard::{self, Side};
 use super::*;
 
 /// xorshift64*: reproducible bytes without a dependency.
@@ -55,26 +60,33 @@ fn pack(ty: WeightType, data: &[u8], n: usize, k: usize) -> PackedMatrix {
     PackedMatrix::pack(&mut arena, ty, data, n, k).unwrap()
 }
 
-/// The product of some rows with some outputs; everything else stays NaN.
-fn product(
-    isa: Isa,
-    w: &PackedMatrix,
-    x: &[f32],
-    format: ActFormat,
-    rows: Range<usize>,
-    outputs: Range<usize>,
-) -> Vec<f32> {
-    let (n, k) = (w.n(), w.k());
-    let m = x.len() / k;
-    let mut acts = ActRows::new(isa, m, k).unwrap();
-    acts.prepare(m, k, format).unwrap();
+fn activations(isa: Isa, x: &[f32], k: usize, format: ActFormat) -> ActRows {
+    let rows = x.len() / k;
+    let mut acts = ActRows::new(isa, rows, k).unwrap();
+    acts.prepare(rows, k, format).unwrap();
+    let input = Memory::zeroed(4 * k).unwrap();
+    let input = unsafe { std::slice::from_raw_parts_mut(input.start().cast::<f32>(), k) };
     for (r, x) in x.chunks_exact(k).enumerate() {
-        unsafe { acts.quantize_row(r, x) };
+        input.copy_from_slice(x);
+        unsafe { acts.quantize_row(r, input) };
     }
-    let mut scratch = Scratch::new(isa, k).unwrap();
-    let mut out = vec![f32::NAN; m * n];
-    unsafe { matmul(w, &acts, rows, outputs, Out::store(out.as_mut_ptr(), n), &mut scratch).unwrap() };
-    out
+    acts
+}
+
+/// The product of some rows with some outputs; everything else stays 0.
+fn part(w: &PackedMatrix, acts: &ActRows, rows: Range<usize>, outputs: Range<usize>) -> Vec<f32> {
+    let mut scratch = Scratch::new(acts.isa(), w.k()).unwrap();
+    let out = Memory::zeroed(4 * acts.rows() * w.n()).unwrap();
+    let start = out.start().cast::<f32>();
+    unsafe {
+        matmul(w, acts, rows, outputs, Out::store(start, w.n()), &mut scratch).unwrap();
+        std::slice::from_raw_parts(start, acts.rows() * w.n()).to_vec()
+    }
+}
+
+fn product(isa: Isa, w: &PackedMatrix, x: &[f32], format: ActFormat) -> Vec<f32> {
+    let acts = activations(isa, x, w.k(), format);
+    part(w, &acts, 0..acts.rows(), 0..w.n())
 }
 
 /// What the product should be, in f64, and the sum of absolute terms its error is measured against.
@@ -91,34 +103,297 @@ fn oracle(ty: WeightType, data: &[u8], x: &[f32], n: usize, k: usize) -> Vec<(f6
     out
 }
 
+/// The activations as 8-bit quantization leaves them.
+fn rounded_to_q8(x: &[f32], k: usize) -> Vec<f32> {
+    let acts = activations(Isa::Portable, x, k, ActFormat::Q8);
+    let at = Q8Row::new(k);
+    let mut out = Vec::with_capacity(x.len());
+    for r in 0..acts.rows() {
+        for c in 0..k {
+            let row = acts.row(r);
+            let (code, scale) =
+                unsafe { (*row.add(c).cast::<i8>(), row.add(at.scale + c / 32 * 4).cast::<f32>().read_unaligned()) };
+            out.push(f32::from(code) * scale);
+        }
+    }
+    out
+}
+
 fn available() -> impl Iterator<Item = Isa> {
     Isa::ALL.into_iter().filter(|isa| isa.is_available())
 }
 
+/// Whether products of this many rows round both operands to one bfloat16.
+fn is_bf16(isa: Isa, format: ActFormat, rows: usize) -> bool {
+    isa == Isa::Amx && format == ActFormat::Q8 && rows >= AMX_MIN_ROWS
+}
+
+/// Compares every kernel with the oracle on one random problem.
+fn check(ty: WeightType, n: usize, k: usize, m: usize, seed: u64) {
+    let mut random = Random(seed);
+    let data = weights(ty, n, k, &mut random);
+    let w = pack(ty, &data, n, k);
+    let x: Vec<f32> = (0..m * k).map(|_| random.uniform()).collect();
+    let exact = oracle(ty, &data, &x, n, k);
+    let mut formats = vec![(ActFormat::F32, exact.clone())];
+    if !ty.is_float() {
+        formats.push((ActFormat::Q8, oracle(ty, &data, &rounded_to_q8(&x, k), n, k)));
+    }
+    for isa in available() {
+        for (format, expected) in &formats {
+            let out = product(isa, &w, &x, *format);
+            // Two roundings to bfloat16, 2⁻⁹ each; else f32 sums, or three products of 16-bit mantissas.
+            let (expected, tolerance) =
+                if is_bf16(isa, *format, m) { (&exact, 1.0 / 256.0) } else { (expected, 1.6e-5) };
+            for (i, (&got, &(want, abs))) in out.iter().zip(expected).enumerate() {
+                let error = (f64::from(got) - want).abs();
+                // Minima add terms larger than the weights they leave.
+                assert!(
+                    error <= tolerance * abs + 2e-5,
+                    "{isa} {ty:?} {format:?} n={n} k={k} m={m} [{i}]: {got} for {want}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
-fn products_are_those_of_the_dequantized_weights() {
-    let mut random = Random(0x9E37_79B9);
+fn packed_rows_dequantize_to_the_files_own() {
+    let mut random = Random(7);
     for ty in WeightType::ALL {
-        let (n, k) = (37, if ty.block() == 256 { 512 } else { 96 });
+        let (n, k) = (19, 768);
         let data = weights(ty, n, k, &mut random);
         let w = pack(ty, &data, n, k);
-        for m in [1, 2, 3, 7, 16, 19, 40] {
-            let x: Vec<f32> = (0..m * k).map(|_| random.uniform()).collect();
-            let expected = oracle(ty, &data, &x, n, k);
-            for isa in available() {
-                for format in [ActFormat::F32, w.act_format(ActFormat::Q8)] {
-                    let out = product(isa, &w, &x, format, 0..m, 0..n);
-                    // Q8: half a step of 1/127 per element; F32: rounding of sums, or of two bfloat16 parts.
-                    let tolerance = if format == ActFormat::Q8 { 0.5 / 127.0 * 2.0 } else { 3e-5 };
-                    for (i, (&got, &(want, abs))) in out.iter().zip(&expected).enumerate() {
-                        let error = (f64::from(got) - want).abs();
-                        assert!(
-                            error <= tolerance * abs + 1e-6,
-                            "{isa} {ty:?} {format:?} m={m} [{i}]: {got} for {want}"
-                        );
+        let (mut packed, mut file) = (vec![0f32; k], vec![0f32; k]);
+        for row in 0..n {
+            w.dequantize_row(row, &mut packed).unwrap();
+            dequantize_row(ty, &data, row, &mut file).unwrap();
+            assert_eq!(packed, file, "{ty:?}");
+        }
+        assert!(w.dequantize_row(n, &mut packed).is_none());
+        assert!(dequantize_row(ty, &data, n, &mut file).is_none());
+    }
+}
+
+#[test]
+fn packed_weights_keep_the_files_size() {
+    for ty in WeightType::ALL {
+        let (n, k) = (4096, 2048);
+        let ratio = PackedMatrix::bytes(ty, n, k).unwrap() as f64 / (n * ty.row_bytes(k).unwrap()) as f64;
+        assert!((0.99..1.05).contains(&ratio), "{ty:?}: {ratio}");
+    }
+}
+
+#[test]
+fn nothing_outside_the_operands_is_touched() {
+    for side in [Side::Before, Side::After] {
+        guard::with(side, || {
+            for ty in WeightType::ALL {
+                let ks: &[usize] = match ty.block() {
+                    256 => &[256, 768],
+                    32 => &[32, 96],
+                    _ => &[1, 33, 64],
+                };
+                for &k in ks {
+                    for (n, m) in [(16, 1), (37, 3), (1, 17), (37, 33)] {
+                        check(ty, n, k, m, 11);
+                    }
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn a_row_has_the_same_bits_in_any_company() {
+    let mut random = Random(3);
+    for ty in WeightType::ALL {
+        let (n, k, m) = (53, 512, 40);
+        let data = weights(ty, n, k, &mut random);
+        let w = pack(ty, &data, n, k);
+        let x: Vec<f32> = (0..m * k).map(|_| random.uniform()).collect();
+        for isa in available() {
+            for format in [ActFormat::F32, w.act_format(ActFormat::Q8)] {
+                let acts = activations(isa, &x, k, format);
+                let whole = part(&w, &acts, 0..m, 0..n);
+                // Fewest rows first prepared alone, then a range of many.
+                let few = if isa == Isa::Amx { AMX_MIN_ROWS } else { 1 };
+                let alone = product(isa, &w, &x[..few * k], format);
+                assert_eq!(alone, whole[..few * n], "{isa} {ty:?} {format:?}");
+                for rows in [0..1, 5..13, 17..20, 33..40] {
+                    for outputs in [0..16, 16..48, 48..53, 32..53] {
+                        let out = part(&w, &acts, rows.clone(), outputs.clone());
+                        for r in 0..m {
+                            for o in 0..n {
+                                let inside = rows.contains(&r) && outputs.contains(&o);
+                                let want = if inside { whole[r * n + o] } else { 0.0 };
+                                assert_eq!(
+                                    out[r * n + o].to_bits(),
+                                    want.to_bits(),
+                                    "{isa} {ty:?} {rows:?} {outputs:?}"
+                                );
+                            }
+                        }
                     }
                 }
             }
         }
+        if Isa::Avx512Vnni.is_available() {
+            for format in [ActFormat::F32, w.act_format(ActFormat::Q8)] {
+                let [a, b] = [Isa::Avx2, Isa::Avx512Vnni].map(|isa| product(isa, &w, &x, format));
+                assert_eq!(a, b, "{ty:?} {format:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_of_several_tensors_are_one_matrix() {
+    let mut random = Random(5);
+    let (ty, k) = (WeightType::Q4_K, 256);
+    let data = weights(ty, 48, k, &mut random);
+    let bytes = ty.row_bytes(k).unwrap();
+    let mut arena = Arena::with_capacity(1 << 16).unwrap();
+    let parts = [(&data[..20 * bytes], 20), (&data[20 * bytes..], 28)];
+    let joined = PackedMatrix::pack_rows(&mut arena, ty, &parts, k).unwrap();
+    let whole = PackedMatrix::pack(&mut arena, ty, &data, 48, k).unwrap();
+    let x: Vec<f32> = (0..k).map(|_| random.uniform()).collect();
+    let isa = Isa::detect();
+    assert_eq!(product(isa, &joined, &x, ActFormat::Q8), product(isa, &whole, &x, ActFormat::Q8));
+}
+
+#[test]
+fn residuals_are_added() {
+    let mut random = Random(9);
+    let (ty, n, k) = (WeightType::Q5_1, 21, 64);
+    let data = weights(ty, n, k, &mut random);
+    let w = pack(ty, &data, n, k);
+    for m in [1, 20] {
+        let x: Vec<f32> = (0..m * k).map(|_| random.uniform()).collect();
+        for isa in available() {
+            let acts = activations(isa, &x, k, ActFormat::Q8);
+            let stored = part(&w, &acts, 0..m, 0..n);
+            let mut out = vec![1.5f32; m * n];
+            let mut scratch = Scratch::new(isa, k).unwrap();
+            unsafe { matmul(&w, &acts, 0..m, 0..n, Out::add(out.as_mut_ptr(), n), &mut scratch).unwrap() };
+            for (added, stored) in out.iter().zip(&stored) {
+                assert_eq!(*added, 1.5 + stored, "{isa}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bfloat16_tiles_are_closer_to_exact_than_8_bit_activations() {
+    if !Isa::Amx.is_available() {
+        eprintln!("skipped: no AMX");
+        return;
+    }
+    let mut random = Random(21);
+    for ty in WeightType::ALL.into_iter().filter(|ty| !ty.is_float()) {
+        let (n, k, m) = (64, 512, 32);
+        let data = weights(ty, n, k, &mut random);
+        let w = pack(ty, &data, n, k);
+        let x: Vec<f32> = (0..m * k).map(|_| random.uniform()).collect();
+        let exact = oracle(ty, &data, &x, n, k);
+        let [tiles, integers] = [Isa::Amx, Isa::Avx512Vnni].map(|isa| {
+            let out = product(isa, &w, &x, ActFormat::Q8);
+            out.iter().zip(&exact).map(|(&got, &(want, _))| (f64::from(got) - want).powi(2)).sum::<f64>()
+        });
+        assert!(tiles < integers, "{ty:?}: squared error {tiles} and {integers}");
+    }
+}
+
+#[test]
+fn numbers_that_are_none_stay_in_their_row() {
+    let mut random = Random(13);
+    for ty in WeightType::ALL {
+        let (n, k, m) = (16, 256, 20);
+        let good = pack(ty, &weights(ty, n, k, &mut random), n, k);
+        for bad in [f32::NAN, f32::INFINITY, f32::MIN_POSITIVE / 4.0, f32::MAX] {
+            let mut x: Vec<f32> = (0..m * k).map(|_| random.uniform()).collect();
+            x[3 * k + 40] = bad;
+            for isa in available() {
+                for format in [ActFormat::F32, good.act_format(ActFormat::Q8)] {
+                    let out = product(isa, &good, &x, format);
+                    for (r, out) in out.chunks_exact(n).enumerate() {
+                        if r == 3 && bad.is_nan() {
+                            assert!(out.iter().all(|y| y.is_nan()), "{isa} {ty:?} {format:?}");
+                        } else if r != 3 {
+                            assert!(out.iter().all(|y| y.is_finite()), "{isa} {ty:?} {format:?}");
+                        }
+                    }
+                }
+            }
+        }
+        // Any bytes are weights: scales may be NaN or infinite.
+        let bytes: Vec<u8> = (0..n * ty.row_bytes(k).unwrap()).map(|_| random.next() as u8 | 0x7C).collect();
+        let wild = pack(ty, &bytes, n, k);
+        for m in [1, 20] {
+            let x = vec![1.0; m * k];
+            for isa in available() {
+                assert_eq!(product(isa, &wild, &x, wild.act_format(ActFormat::Q8)).len(), m * n);
+            }
+        }
+    }
+}
+
+#[test]
+fn operands_that_do_not_fit_are_refused() {
+    let mut arena = Arena::with_capacity(4096).unwrap();
+    let row = vec![0; 18 * 2];
+    assert!(matches!(
+        PackedMatrix::pack(&mut arena, WeightType::Q4_0, &row, 2, 33),
+        Err(KernelError::BadShape { k: 33, .. })
+    ));
+    assert!(matches!(PackedMatrix::pack(&mut arena, WeightType::Q4_0, &row, 2, 0), Err(KernelError::BadShape { .. })));
+    assert!(matches!(
+        PackedMatrix::pack(&mut arena, WeightType::Q4_0, &row, 3, 32),
+        Err(KernelError::ShortData { n: 3, bytes: 36, .. })
+    ));
+    assert!(PackedMatrix::bytes(WeightType::F32, usize::MAX, 1 << 20).is_err());
+    let w = PackedMatrix::pack(&mut arena, WeightType::Q4_0, &row, 2, 32).unwrap();
+    let mut x = ActRows::new(Isa::Portable, 2, 32).unwrap();
+    assert!(matches!(x.prepare(1 << 20, 32, ActFormat::Q8), Err(KernelError::TooManyRows { .. })));
+    assert!(matches!(x.prepare(1, 31, ActFormat::Q8), Err(KernelError::BadActivations { k: 31 })));
+    x.prepare(2, 32, ActFormat::Q8).unwrap();
+    let mut scratch = Scratch::new(Isa::Portable, 32).unwrap();
+    let mut out = [0f32; 4];
+    let mut run = |x: &ActRows, rows, outputs, scratch: &mut Scratch| {
+        unsafe { matmul(&w, x, rows, outputs, Out::store(out.as_mut_ptr(), 2), scratch) }.is_err()
+    };
+    assert!(!run(&x, 0..2, 0..2, &mut scratch));
+    assert!(run(&x, 0..3, 0..2, &mut scratch), "rows");
+    assert!(run(&x, 0..2, 0..3, &mut scratch), "outputs");
+    assert!(run(&x, 0..2, 1..2, &mut scratch), "not a tile");
+    x.prepare(1, 64, ActFormat::Q8).unwrap();
+    assert!(run(&x, 0..1, 0..2, &mut scratch), "k");
+    x.prepare(1, 32, ActFormat::F32).unwrap();
+    assert!(run(&x, 0..1, 0..2, &mut Scratch::new(Isa::Portable, 16).unwrap()), "scratch");
+}
+
+#[test]
+fn instruction_sets_have_names() {
+    for isa in Isa::ALL {
+        assert_eq!(Isa::parse(isa.name()), Some(isa));
+    }
+    assert_eq!(Isa::parse("avx512"), Some(Isa::Avx512Vnni));
+    assert_eq!(Isa::parse("sse9"), None);
+    assert!(Isa::detect().is_available());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+    #[test]
+    fn products_are_those_of_the_dequantized_weights(
+        ty in prop::sample::select(WeightType::ALL.to_vec()),
+        n in 1usize..70,
+        blocks in 1usize..5,
+        tail in 0usize..31,
+        m in 1usize..50,
+        seed in 1u64..,
+    ) {
+        let k = if ty.is_float() { 32 * blocks + tail } else { ty.block() * blocks };
+        check(ty, n, k, m, seed);
     }
 }
