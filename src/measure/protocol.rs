@@ -67,7 +67,8 @@ impl Protocol {
     /// Whether a cell has its trials, after `spent` on them.
     #[must_use]
     pub fn is_complete(&self, cell: &SpeedCell, spent: Duration) -> bool {
-        let n = cell.samples.len() as u64;
+        // With energy windows a turn holds several trials, and every turn is needed for its window.
+        let n = if cell.windows.is_empty() { cell.samples.len() } else { cell.windows.len() } as u64;
         if let Some(repetitions) = self.repetitions {
             return n >= u64::from(repetitions.max(1));
         }

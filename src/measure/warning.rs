@@ -39,6 +39,9 @@ pub enum Warning {
 /// A median absolute deviation this many times away is an outlier: 10 standard deviations of normal data, as hyperfine's.
 const OUTLIER_MADS: f64 = 14.826;
 
+/// Fewer ticks than this say nothing about shares.
+const MIN_TICKS: u64 = 100;
+
 /// What was known besides the cell.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Evidence {
@@ -54,8 +57,10 @@ pub fn warnings(cell: &SpeedCell, evidence: Evidence) -> Vec<Warning> {
     if cfg!(debug_assertions) {
         found.push(Warning::DebugBuild);
     }
-    found.extend(noise.steal_share().filter(|&s| s > 0.01).map(Warning::Steal));
-    found.extend(noise.foreign_share().filter(|&s| s > 0.05).map(Warning::ForeignLoad));
+    // A tick is 10 ms: shares of a few of them are rounding.
+    let ticks_suffice = noise.ticks.is_some_and(|ticks| ticks >= MIN_TICKS);
+    found.extend(noise.steal_share().filter(|&s| ticks_suffice && s > 0.01).map(Warning::Steal));
+    found.extend(noise.foreign_share().filter(|&s| ticks_suffice && s > 0.05).map(Warning::ForeignLoad));
     found.extend(noise.governor.clone().filter(|g| g.split('+').any(|g| g == "powersave")).map(Warning::Governor));
     found.extend(noise.throttles.filter(|&n| n > 0).map(Warning::Throttled));
     found.extend(noise.mhz.filter(|(a, b)| *b < 0.95 * a).map(|(a, b)| Warning::FrequencyDrop(a, b)));
@@ -63,7 +68,7 @@ pub fn warnings(cell: &SpeedCell, evidence: Evidence) -> Vec<Warning> {
     found.extend((noise.on_battery == Some(true)).then_some(Warning::OnBattery));
     found.extend((!cell.steady).then_some(Warning::NotSteady));
     let n = cell.samples.len();
-    found.extend(cell.relative_half_width().filter(|&w| w > 0.02).map(|w| Warning::WideInterval(w, n)));
+    found.extend(cell.relative_half_width().filter(|&w| w > 0.05).map(|w| Warning::WideInterval(w, n)));
     found.extend(Some(outliers(&cell.rates())).filter(|&n| n > 0).map(Warning::Outliers));
     found.extend(evidence.roofline_share.filter(|&s| s > 1.0).map(Warning::OverRoofline));
     let invalid = cell.energy.as_ref().and_then(|reading| reading.invalid.clone());
@@ -118,7 +123,7 @@ impl fmt::Display for Warning {
                 half * 100.0
             ),
             Self::Outliers(n) => {
-                write!(f, "{n} trials lie far from the others: they are kept, the median does not follow them")
+                write!(f, "{n} of the trials lie far from the others: they are kept, the median does not follow them")
             }
             Self::OverRoofline(share) => write!(
                 f,

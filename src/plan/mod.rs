@@ -1,5 +1,6 @@
 //! What is to be run: tiers, workloads, cells and the plan they form. Pure: no clock, file or environment.
 
+pub mod axis;
 mod tier;
 mod workload;
 
