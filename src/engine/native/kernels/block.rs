@@ -60,9 +60,7 @@ impl Block {
             }
             WeightType::Q3_K => {
                 self.crumbs(&bytes[32..96]);
-                for (i, code) in self.codes.iter_mut().enumerate() {
-                    *code |= (bytes[i % 32] >> (i / 32) & 1) << 2;
-                }
+                self.high_bits(&bytes[..32], 2);
                 let d = half_at(bytes, 108);
                 for (g, s) in q3_scales(&bytes[96..108]).into_iter().enumerate() {
                     (self.scale[g], self.min[g]) = (d * f32::from(s), 0.0);
@@ -77,9 +75,7 @@ impl Block {
                     }
                 }
                 if ty == WeightType::Q5_K {
-                    for (i, code) in self.codes.iter_mut().enumerate() {
-                        *code |= (bytes[16 + i % 32] >> (i / 32) & 1) << 4;
-                    }
+                    self.high_bits(&bytes[16..48], 4);
                 }
                 let (d, dmin) = (half_at(bytes, 0), half_at(bytes, 2));
                 let (scales, mins) = k4_scales(&bytes[4..16]);
@@ -123,8 +119,19 @@ impl Block {
 
     /// 256 two-bit codes as Q2_K and Q3_K store them.
     fn crumbs(&mut self, bytes: &[u8]) {
-        for (i, code) in self.codes.iter_mut().enumerate() {
-            *code = bytes[i / 128 * 32 + i % 32] >> (2 * (i / 32 % 4)) & 3;
+        for (s, codes) in self.codes.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            for (code, &byte) in codes.iter_mut().zip(&bytes[s / 4 * 32..]) {
+                *code = byte >> (2 * (s % 4)) & 3;
+            }
+        }
+    }
+
+    /// Adds one bit to each of 256 codes: bit s of byte l is that of column 32 s + l.
+    fn high_bits(&mut self, bytes: &[u8], to: u32) {
+        for (s, codes) in self.codes.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            for (code, &byte) in codes.iter_mut().zip(bytes) {
+                *code |= (byte >> s & 1) << to;
+            }
         }
     }
 }

@@ -147,6 +147,7 @@ impl Memory {
 pub struct Arena {
     memory: Arc<Memory>,
     used: usize,
+    threads: usize,
 }
 
 /// A part of an [`Arena`] that belongs to one matrix.
@@ -162,7 +163,17 @@ impl Arena {
     /// # Errors
     /// [`KernelError::OutOfMemory`].
     pub fn with_capacity(bytes: usize) -> Result<Self, KernelError> {
-        Ok(Self { memory: Arc::new(Memory::zeroed(bytes)?), used: 0 })
+        Ok(Self { memory: Arc::new(Memory::zeroed(bytes)?), used: 0, threads: 1 })
+    }
+
+    /// Lets packing use this many threads (1 unless asked).
+    #[must_use]
+    pub fn with_threads(self, threads: usize) -> Self {
+        Self { threads: threads.max(1), ..self }
+    }
+
+    pub(super) fn threads(&self) -> usize {
+        self.threads
     }
 
     /// The next `bytes`, aligned to 64; a block of its own when the arena is full.

@@ -127,12 +127,19 @@ impl PackedMatrix {
         let matrix = Self { slot, layout, n };
         // SAFETY: the slot was just taken: nobody else reads or writes it until this function returns.
         let tiles = unsafe { std::slice::from_raw_parts_mut(matrix.start().cast_mut(), matrix.slot.bytes) };
-        let mut rows = parts.iter().flat_map(|&(data, rows)| data[..rows * row_bytes].chunks_exact(row_bytes));
-        for tile in tiles.chunks_exact_mut(layout.tile_bytes) {
-            for (o, row) in rows.by_ref().take(TILE).enumerate() {
-                pack_row(&layout, row, o, tile);
+        let rows: Vec<&[u8]> =
+            parts.iter().flat_map(|&(data, rows)| data[..rows * row_bytes].chunks_exact(row_bytes)).collect();
+        let per_thread = n.div_ceil(TILE).div_ceil(arena.threads()).max(1);
+        std::thread::scope(|scope| {
+            let mut work = tiles.chunks_mut(per_thread * layout.tile_bytes).zip(rows.chunks(per_thread * TILE));
+            let mine = work.next();
+            for (tiles, rows) in work {
+                scope.spawn(move || pack_tiles(&layout, rows, tiles));
             }
-        }
+            if let Some((tiles, rows)) = mine {
+                pack_tiles(&layout, rows, tiles);
+            }
+        });
         Ok(matrix)
     }
 
@@ -190,27 +197,47 @@ impl PackedMatrix {
     }
 }
 
-/// Writes one row of the file as output `o` of a tile.
-fn pack_row(layout: &Layout, row: &[u8], o: usize, tile: &mut [u8]) {
-    let ty = layout.ty;
-    if ty.is_float() {
-        let size = ty.block_bytes();
-        for (x, at) in row.chunks_exact(size).zip(tile.chunks_exact_mut(size * TILE)) {
-            at[o * size..(o + 1) * size].copy_from_slice(x);
+/// Writes rows of the file as tiles of 16 outputs, the last one possibly with fewer.
+fn pack_tiles(layout: &Layout, rows: &[&[u8]], tiles: &mut [u8]) {
+    for (rows, tile) in rows.chunks(TILE).zip(tiles.chunks_exact_mut(layout.tile_bytes)) {
+        match layout.ty {
+            WeightType::F32 => interleave::<4>(rows, tile),
+            WeightType::F16 | WeightType::BF16 => interleave::<2>(rows, tile),
+            _ => pack_tile(layout, rows, tile),
         }
-        return;
     }
+}
+
+/// Numbers of `S` bytes: columns of up to 16 rows.
+fn interleave<const S: usize>(rows: &[&[u8]], tile: &mut [u8]) {
+    for (o, row) in rows.iter().enumerate() {
+        let columns = tile.as_chunks_mut::<S>().0.chunks_exact_mut(TILE);
+        for (x, column) in row.as_chunks::<S>().0.iter().zip(columns) {
+            column[o] = *x;
+        }
+    }
+}
+
+fn pack_tile(layout: &Layout, rows: &[&[u8]], tile: &mut [u8]) {
+    let ty = layout.ty;
     let mut block = Block::zero();
+    // By 32 columns: vector g holds columns 4g to 4g + 3 of 16 outputs.
+    let mut vectors = [[[0u8; 64]; 8]; 8];
     let (scales, codes) = tile.split_at_mut(layout.codes_at);
-    let blocks = row.chunks_exact(ty.block_bytes());
     let scales = scales.chunks_exact_mut(layout.scale_bytes);
     let codes = codes.chunks_exact_mut(layout.code_bytes);
-    for ((bytes, scales), codes) in blocks.zip(scales).zip(codes) {
-        pack_scales(ty, bytes, o, scales);
-        block.decode(ty, bytes);
-        let subs = codes.chunks_exact_mut(layout.sub_bytes());
-        for (codes, sub) in block.codes.as_chunks::<32>().0.iter().zip(subs) {
-            pack_codes(ty, codes, o, sub);
+    for (b, (scales, codes)) in scales.zip(codes).enumerate().take(layout.k / ty.block()) {
+        for (o, row) in rows.iter().enumerate() {
+            let bytes = &row[b * ty.block_bytes()..][..ty.block_bytes()];
+            pack_scales(ty, bytes, o, scales);
+            block.decode(ty, bytes);
+            let fours = block.codes.as_chunks::<4>().0;
+            for (four, vector) in fours.iter().zip(vectors.as_flattened_mut()).take(ty.block() / 4) {
+                vector.as_chunks_mut::<4>().0[o] = *four;
+            }
+        }
+        for (vectors, sub) in vectors.iter().zip(codes.chunks_exact_mut(layout.sub_bytes())) {
+            pack_codes(ty, vectors, sub);
         }
     }
 }
@@ -250,27 +277,49 @@ fn pack_scales(ty: WeightType, bytes: &[u8], o: usize, to: &mut [u8]) {
     }
 }
 
-/// 32 codes of output `o`, into zeroed planes.
-fn pack_codes(ty: WeightType, codes: &[u8; 32], o: usize, sub: &mut [u8]) {
-    for (g, four) in codes.as_chunks::<4>().0.iter().enumerate() {
-        for (i, &code) in four.iter().enumerate() {
-            let lane = o * 4 + i;
-            match ty {
-                WeightType::Q8_0 => sub[g * 64 + lane] = code,
-                WeightType::Q2_K => sub[g / 4 * 64 + lane] |= code << (2 * (g % 4)),
-                WeightType::Q3_K => {
-                    sub[g / 4 * 64 + lane] |= (code & 3) << (2 * (g % 4));
-                    sub[128 + lane] |= (code >> 2) << g;
-                }
-                _ => {
-                    sub[g / 2 * 64 + lane] |= (code & 15) << (4 * (g % 2));
-                    match ty {
-                        WeightType::Q5_0 | WeightType::Q5_1 | WeightType::Q5_K => sub[256 + lane] |= (code >> 4) << g,
-                        WeightType::Q6_K => sub[256 + g / 4 * 64 + lane] |= (code >> 4) << (2 * (g % 4)),
-                        _ => {}
-                    }
+/// The planes of 32 columns.
+fn pack_codes(ty: WeightType, vectors: &[[u8; 64]; 8], sub: &mut [u8]) {
+    let planes = sub.as_chunks_mut::<64>().0;
+    match ty {
+        WeightType::Q8_0 => planes.copy_from_slice(vectors),
+        WeightType::Q2_K => crumbs(vectors, 0, planes),
+        WeightType::Q3_K => {
+            let (low, high) = planes.split_at_mut(2);
+            crumbs(vectors, 0, low);
+            bits(vectors, 2, &mut high[0]);
+        }
+        _ => {
+            let (low, high) = planes.split_at_mut(4);
+            for (plane, pair) in low.iter_mut().zip(vectors.as_chunks::<2>().0) {
+                for (lane, byte) in plane.iter_mut().enumerate() {
+                    *byte = pair[0][lane] & 15 | pair[1][lane] << 4;
                 }
             }
+            match ty {
+                WeightType::Q5_0 | WeightType::Q5_1 | WeightType::Q5_K => bits(vectors, 4, &mut high[0]),
+                WeightType::Q6_K => crumbs(vectors, 4, high),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Bits `from` and `from + 1` of eight vectors, to two planes.
+fn crumbs(vectors: &[[u8; 64]; 8], from: u32, planes: &mut [[u8; 64]]) {
+    for (plane, v) in planes.iter_mut().zip(vectors.as_chunks::<4>().0) {
+        for (lane, byte) in plane.iter_mut().enumerate() {
+            let crumb = |j: usize| (v[j][lane] >> from & 3) << (2 * j);
+            *byte = crumb(0) | crumb(1) | crumb(2) | crumb(3);
+        }
+    }
+}
+
+/// Bit `from` of eight vectors, to one plane.
+fn bits(vectors: &[[u8; 64]; 8], from: u32, plane: &mut [u8; 64]) {
+    plane.fill(0);
+    for (g, v) in vectors.iter().enumerate() {
+        for (byte, &code) in plane.iter_mut().zip(v) {
+            *byte |= (code >> from & 1) << g;
         }
     }
 }

@@ -119,9 +119,19 @@ unsafe fn block<F: Format, const M: usize, const T: usize>(
 ) {
     let rows: [*const f32; M] = std::array::from_fn(|m| product.x.row(row + m).cast());
     let mut sums = [[_mm512_setzero_ps(); T]; M];
+    // Few rows are bound by memory, and a processor follows few streams: ask for the tiles after these from here, or, if
+    // that is too far for the cache, for what follows in each.
+    let columns_per_line = 64 / (F::TY.block_bytes() * TILE).min(64);
+    let ahead = if T * tile_bytes <= 1 << 19 { T * tile_bytes } else { 1024 };
     // SAFETY: `k` columns exist in every tile and row.
     unsafe {
         for c in 0..product.w.k() {
+            if M <= 2 && c % columns_per_line == 0 {
+                let at = tile.wrapping_add(c * F::TY.block_bytes() * TILE + ahead);
+                for i in 0..T {
+                    _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(i * tile_bytes).cast());
+                }
+            }
             let mut w = [_mm512_setzero_ps(); T];
             for (i, w) in w.iter_mut().enumerate() {
                 *w = load::<F>(tile.add(i * tile_bytes), c);

@@ -1,29 +1,73 @@
-//! Rows of f32 to 8-bit integers.
+//! Rows of f32 to 8-bit integers, four blocks at a time.
 
 use std::arch::x86_64::*;
 
-use super::super::activations::{Q8Row, put_block};
+use super::super::activations::Q8Row;
 
 /// [`super::super::activations::quantize_q8`], with the same result.
 ///
 /// # Safety
-/// AVX-512; `to` is valid for writes of the row's stride.
+/// AVX-512 with VNNI; `to` is valid for writes of the row's stride.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 pub(in super::super) unsafe fn quantize_q8(x: &[f32], to: *mut u8) {
     let at = Q8Row::new(x.len());
-    for (b, x) in x.as_chunks::<32>().0.iter().enumerate() {
-        // SAFETY: 32 values are read, 32 codes and the block's fields are written.
+    let blocks = x.len() / 32;
+    for first in (0..blocks).step_by(4) {
+        let count = (blocks - first).min(4);
+        let exists: u8 = 15 >> (4 - count);
+        let zero = _mm512_setzero_ps();
+        let mut values = [[zero; 2]; 4];
+        // SAFETY: only blocks that exist are read and written.
         unsafe {
-            let (x0, x1) = (_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x.as_ptr().add(16)));
-            let max = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(x0), _mm512_abs_ps(x1)));
-            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x0, x1) != 0;
-            let scale = if nan { f32::NAN } else { max / 127.0 };
-            let inverse = _mm512_set1_ps(if max > 0.0 { 127.0 / max } else { 0.0 });
-            let i0 = _mm512_cvtps_epi32(_mm512_mul_ps(x0, inverse));
-            let i1 = _mm512_cvtps_epi32(_mm512_mul_ps(x1, inverse));
-            _mm_storeu_si128(to.add(32 * b).cast(), _mm512_cvtsepi32_epi8(i0));
-            _mm_storeu_si128(to.add(32 * b + 16).cast(), _mm512_cvtsepi32_epi8(i1));
-            put_block(to, &at, b, scale, [_mm512_reduce_add_epi32(i0), _mm512_reduce_add_epi32(i1)]);
+            for (i, values) in values.iter_mut().enumerate().take(count) {
+                let x = x.as_ptr().add((first + i) * 32);
+                *values = [_mm512_loadu_ps(x), _mm512_loadu_ps(x.add(16))];
+            }
+            let max = largest(&values);
+            let scale = _mm_div_ps(max, _mm_set1_ps(127.0));
+            let positive = _mm_cmp_ps_mask::<_CMP_GT_OQ>(max, _mm_setzero_ps());
+            let inverse = _mm512_castps128_ps512(_mm_maskz_div_ps(positive, _mm_set1_ps(127.0), max));
+            let ones = _mm256_set1_epi8(1);
+            let mut sums = [_mm256_setzero_si256(); 4];
+            for (i, values) in values.iter().enumerate().take(count) {
+                let inverse = _mm512_permutexvar_ps(_mm512_set1_epi32(i as i32), inverse);
+                let [low, high] = values.map(|x| _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(x, inverse))));
+                let codes = _mm256_set_m128i(high, low);
+                _mm256_storeu_si256(to.add((first + i) * 32).cast(), codes);
+                sums[i] = _mm256_dpbusd_epi32(sums[i], ones, codes);
+            }
+            // Lane 0: the sums of the first halves of the four blocks; lane 1: of the second halves.
+            let sums = _mm256_hadd_epi32(_mm256_hadd_epi32(sums[0], sums[1]), _mm256_hadd_epi32(sums[2], sums[3]));
+            let (low, high) = (_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+            let sum = _mm_add_epi32(low, high);
+            let halves = _mm256_set_m128i(_mm_unpackhi_epi32(low, high), _mm_unpacklo_epi32(low, high));
+            let scales = _mm256_set_m128(_mm_unpackhi_ps(scale, scale), _mm_unpacklo_ps(scale, scale));
+            let pairs = u8::MAX >> (8 - 2 * count);
+            let field = |at: usize, size: usize| to.add(at + size * first);
+            _mm_mask_storeu_ps(field(at.scale, 4).cast(), exists, scale);
+            _mm_mask_storeu_ps(field(at.scaled_sum, 4).cast(), exists, _mm_mul_ps(scale, _mm_cvtepi32_ps(sum)));
+            _mm_mask_storeu_epi32(field(at.neg_sum, 4).cast(), exists, _mm_sub_epi32(_mm_setzero_si128(), sum));
+            let scaled = _mm256_mul_ps(scales, _mm256_cvtepi32_ps(halves));
+            _mm256_mask_storeu_ps(field(at.scaled_sum16, 8).cast(), pairs, scaled);
+            let negative = _mm256_sub_epi32(_mm256_setzero_si256(), halves);
+            _mm256_mask_storeu_epi32(field(at.neg_sum16, 8).cast(), pairs, negative);
         }
     }
+}
+
+/// The largest absolute value of each block; NaN if there is one.
+///
+/// Compared as integers: the bits of positive floats are in the order of their values, and a NaN is above infinity.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[inline]
+fn largest(values: &[[__m512; 2]; 4]) -> __m128 {
+    let [a, b, c, d] = values.map(|[low, high]| {
+        let [low, high] = [low, high].map(|x| _mm512_castps_si512(_mm512_abs_ps(x)));
+        let both = _mm512_max_epu32(low, high);
+        let quarter = _mm256_max_epu32(_mm512_castsi512_si256(both), _mm512_extracti64x4_epi64::<1>(both));
+        _mm_max_epu32(_mm256_castsi256_si128(quarter), _mm256_extracti128_si256::<1>(quarter))
+    });
+    let ab = _mm_max_epu32(_mm_unpacklo_epi32(a, b), _mm_unpackhi_epi32(a, b));
+    let cd = _mm_max_epu32(_mm_unpacklo_epi32(c, d), _mm_unpackhi_epi32(c, d));
+    _mm_castsi128_ps(_mm_max_epu32(_mm_unpacklo_epi64(ab, cd), _mm_unpackhi_epi64(ab, cd)))
 }
