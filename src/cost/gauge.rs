@@ -1,6 +1,6 @@
-//! Joules from what a meter says (F1, F17), and the load models used where there is no meter.
+//! Counters that wrap (F1), and a load model of cloud hosts. Whole windows (F17) and metering are the energy room's.
 
-use crate::units::{Joules, Seconds, Watts};
+use crate::units::{Seconds, Watts};
 
 /// F1: microjoules between two reads of a counter that wraps at `range`. `None` if a read is beyond the range.
 #[must_use]
@@ -17,32 +17,21 @@ pub fn wrap_period(range_uj: u64, power: Watts) -> Option<Seconds> {
     (power.0 > 0.0).then(|| Seconds(range_uj as f64 * 1e-6 / power.0))
 }
 
-/// F17: energy under a sampled power gauge, Σ(t₁ - t₀)(P₀ + P₁)/2. `None` for fewer than two samples, time that runs
-/// backwards, or a value that is not finite.
-#[must_use]
-pub fn trapezoid(samples: &[(Seconds, Watts)]) -> Option<Joules> {
-    if samples.len() < 2 {
-        return None;
-    }
-    let mut sum = 0.0;
-    for pair in samples.windows(2) {
-        let (dt, power) = ((pair[1].0 - pair[0].0).0, (pair[0].1 + pair[1].1).0);
-        if dt.is_nan() || dt < 0.0 {
-            return None;
-        }
-        sum += dt * power / 2.0;
-    }
-    Joules(sum).known()
-}
-
-/// CodeCarbon's load model, P = TDP·(0.1 + 0.9·load³), load in [0, 1].
-#[must_use]
-pub fn cubic_load_power(tdp: Watts, load: f64) -> Watts {
-    tdp * (0.1 + 0.9 * load.powi(3))
-}
-
 /// Cloud Carbon Footprint's load model, vCPUs·(min + load·(max - min)) watts.
 #[must_use]
 pub fn vcpu_load_power(vcpus: u32, min: Watts, max: Watts, load: f64) -> Watts {
     (min + (max - min) * load) * f64::from(vcpus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_beyond_the_range_are_no_delta() {
+        assert_eq!(counter_delta_uj(5, 11, 10), None);
+        assert_eq!(counter_delta_uj(11, 5, 10), None);
+        assert_eq!(counter_delta_uj(9, 2, 10), Some(3));
+        assert_eq!(wrap_period(10, Watts(0.0)), None);
+    }
 }

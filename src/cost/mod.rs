@@ -4,8 +4,9 @@
 //! | --- | --- |
 //! | [`formula`] | F2–F12: joules per token, electricity, capital, busy hours, tasks |
 //! | [`breakeven`] | F13, F14: against an API price, between two tiers |
+//! | [`api`] | a tier against the list price of a hosted model |
 //! | [`uncertainty`] | F15, F16: how sure a joule and a dollar are |
-//! | [`gauge`] | F1, F17 and the load models |
+//! | [`gauge`] | F1: counters that wrap; a cloud load model |
 //! | [`trend`] | F18: how fast a price falls |
 //! | [`demand`] | what cheaper tokens do to the bill; value against cost |
 //! | [`book`] | prices of electricity, hardware, APIs and carbon, each with source and date |
@@ -14,6 +15,7 @@
 //! | [`sensitivity`] | which input the result depends on |
 //! | [`date`] | calendar dates |
 
+pub mod api;
 pub mod assumptions;
 pub mod book;
 pub mod breakeven;

@@ -4,18 +4,21 @@
 //! | --- | --- |
 //! | [`verdict`] | does this tier clear the bar? CLEARS, FAILS or UNDECIDED, with its error bound |
 //! | [`ladder`] | which tier to test next, and the cheapest that clears |
+//! | [`Rule`] | bar, errors, margin, tiers: fixed beforehand; the error statement |
 //! | [`pareto`] | which tiers no other beats in both cost and quality |
 //! | [`cascade`] | is a weak tier with a strong one behind it cheaper? |
 
 pub mod cascade;
 pub mod ladder;
 pub mod pareto;
+mod rule;
 pub mod verdict;
 
 #[cfg(test)]
 mod simulation;
 
-pub use verdict::{Rule, State, Verdict};
+pub use rule::{Question, Rule};
+pub use verdict::{Assessment, State, Verdict};
 
 /// What can be wrong with a rule or a ladder.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

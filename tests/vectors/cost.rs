@@ -6,6 +6,7 @@ use tierbench::cost::formula::{self, WallFit};
 use tierbench::cost::gauge;
 use tierbench::cost::trend::{self, Observation};
 use tierbench::cost::uncertainty::{self, Combined};
+use tierbench::energy::{self, estimate::LoadModel};
 use tierbench::stats::binomial;
 use tierbench::stats::distribution::{normal_quantile, student_quantile};
 use tierbench::units::{Joules, JoulesPerToken, Seconds, TokensPerSec, Usd, UsdPerHour, UsdPerKwh, UsdPerMtok, Watts};
@@ -243,8 +244,10 @@ formulas! { "../fixtures/vectors/cost.json";
         ]);
     };
     f17_trapezoid "F17" => |v| {
-        let samples: Vec<_> = v.numbers("t").into_iter().map(Seconds).zip(v.numbers("power").into_iter().map(Watts)).collect();
-        v.expect(&[("energy", gauge::trapezoid(&samples).unwrap().0.into())]);
+        let (t, power) = (v.numbers("t"), v.numbers("power"));
+        let (first, last) = (t[0], t[t.len() - 1]);
+        let samples: Vec<_> = t.into_iter().zip(power).collect();
+        v.expect(&[("energy", energy::trapezoid(&samples, first, last).into())]);
     };
     f18_price_trend "F18" => |v| {
         if v.has("dates") {
@@ -281,7 +284,7 @@ formulas! { "../fixtures/vectors/cost.json";
     load_models "section 1.6" => |v| {
         let load = v.number("load");
         let power = if v.has("tdp") {
-            gauge::cubic_load_power(watts(v, "tdp"), load)
+            Watts(LoadModel::CodeCarbon { tdp_w: v.number("tdp") }.watts(load))
         } else {
             let vcpus = u32::try_from(v.count("vcpus")).unwrap();
             gauge::vcpu_load_power(vcpus, watts(v, "min"), watts(v, "max"), load)
