@@ -1,6 +1,7 @@
 //! Text to tokens and back, as this room needs it; lets tests run without a model file.
 
 use super::QualityError;
+use crate::model::tokenizer::Tokenizer;
 
 /// What the evaluation needs of a tokenizer.
 pub trait Codec {
@@ -16,6 +17,20 @@ pub trait Codec {
 
     /// Whether `id` ends an answer (EOS, end of turn).
     fn is_end(&self, id: u32) -> bool;
+}
+
+impl Codec for Tokenizer {
+    fn encode(&self, text: &str, specials: bool) -> Result<Vec<u32>, QualityError> {
+        Ok(Self::encode(self, text, specials, false).map_err(crate::model::ModelError::from)?)
+    }
+
+    fn decode(&self, ids: &[u32]) -> String {
+        Self::decode(self, ids, true)
+    }
+
+    fn is_end(&self, id: u32) -> bool {
+        Self::is_end(self, id)
+    }
 }
 
 /// One token per byte, 256 ends: for tests.

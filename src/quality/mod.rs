@@ -11,6 +11,7 @@ mod baseline;
 mod codec;
 mod error;
 mod evaluate;
+pub mod fidelity;
 pub mod filter;
 pub mod lint;
 pub mod prompt;

@@ -154,6 +154,7 @@ impl Prompter {
             TargetSource::Index(index) => Value::from(*index),
             TargetSource::Texts(texts) => return Ok(Gold::Texts(texts.clone())),
             TargetSource::Text(text) => match item.data.get(text) {
+                Some(object @ serde_json::Value::Object(_)) => return Ok(Gold::Texts(vec![object.to_string()])),
                 Some(column) => Value::from(Serde(column)),
                 None => self.evaluate(TARGET, text, item)?,
             },

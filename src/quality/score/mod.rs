@@ -3,14 +3,16 @@
 
 mod choice;
 mod exact_match;
+mod fields;
 
 use super::QualityError;
 use super::prompt::Gold;
 use super::task::Item;
-use super::task::wire::WireMetric;
+use super::task::wire::{WireMetric, WireScorer};
 
 pub use choice::{confidence, pick};
 pub use exact_match::ExactMatch;
+pub use fields::{FieldType, Fields};
 
 /// What a scorer says of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +39,8 @@ pub enum ScorerKind {
     Choice,
     /// The answer is one of the right texts.
     ExactMatch(ExactMatch),
+    /// Typed fields of a JSON object.
+    Fields(Fields),
 }
 
 impl ScorerKind {
@@ -44,15 +48,22 @@ impl ScorerKind {
     ///
     /// # Errors
     /// An unknown scorer or metric, or one that does not fit the output type.
-    pub(crate) fn from_wire(kind: Option<&str>, metric: Option<&WireMetric>, generates: bool) -> Result<Self, String> {
+    pub(crate) fn from_wire(
+        scorer: Option<&WireScorer>,
+        metric: Option<&WireMetric>,
+        generates: bool,
+    ) -> Result<Self, String> {
         let default = if generates { "exact_match" } else { "choice" };
-        match (kind.unwrap_or(default), generates) {
+        match (scorer.map_or(default, |s| s.kind.as_str()), generates) {
             ("choice", false) => Ok(Self::Choice),
             ("exact_match", true) => ExactMatch::from_wire(metric).map(Self::ExactMatch),
-            ("choice" | "exact_match", _) => {
-                Err(format!("`{}` does not fit output_type; use {default}", kind.unwrap_or(default)))
+            ("fields", true) => {
+                Fields::new(&scorer.and_then(|s| s.fields.clone()).unwrap_or_default()).map(Self::Fields)
             }
-            (other, _) => Err(format!("unknown scorer `{other}`: use choice or exact_match")),
+            (known @ ("choice" | "exact_match" | "fields"), _) => {
+                Err(format!("`{known}` does not fit output_type; use {default}"))
+            }
+            (other, _) => Err(format!("unknown scorer `{other}`: use choice, exact_match or fields")),
         }
     }
 
@@ -62,6 +73,7 @@ impl ScorerKind {
         match self {
             Self::Choice => "choice",
             Self::ExactMatch(_) => "exact_match",
+            Self::Fields(_) => "fields",
         }
     }
 
@@ -76,6 +88,9 @@ impl ScorerKind {
             }
             (Self::Choice, Gold::Texts(texts)) => Ok(Score::binary(texts.iter().any(|text| text == answer))),
             (Self::ExactMatch(exact), Gold::Texts(texts)) => exact.score(texts, answer),
+            (Self::Fields(fields), Gold::Texts(texts)) => {
+                Ok(texts.first().map_or(Score::binary(false), |right| fields.score(right, answer)))
+            }
         }
     }
 }

@@ -18,4 +18,4 @@ macro_rules! embed {
 }
 
 /// Every shipped task by name.
-pub(super) const TASKS: &[(&str, Files)] = embed!["support_tickets"];
+pub(super) const TASKS: &[(&str, Files)] = embed!["invoice_fields", "support_tickets"];

@@ -170,7 +170,7 @@ impl Reader<'_> {
             }
         };
         let metric = wire.metric_list.as_ref().and_then(|list| list.first());
-        let scorer = ScorerKind::from_wire(tier.scorer.as_ref().map(|s| s.kind.as_str()), metric, generates)
+        let scorer = ScorerKind::from_wire(tier.scorer.as_ref(), metric, generates)
             .map_err(|reason| bad("tier.scorer", reason))?;
         let output = if generates { generate(&wire, &name)? } else { choice(&wire).map_err(|(k, r)| bad(k, r))? };
         let decode = match tier.decode.as_deref() {

@@ -191,18 +191,21 @@ pub(super) struct WireTier {
 /// `tier: scorer:`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct WireScorer {
+pub(crate) struct WireScorer {
     #[serde(rename = "type")]
-    pub(super) kind: String,
+    pub(crate) kind: String,
     /// `none`, `char`, `byte` or `contextual`; choices only.
     #[serde(default)]
-    pub(super) normalize: Option<String>,
+    pub(crate) normalize: Option<String>,
     /// Column values of an item that says nothing, for `contextual`.
     #[serde(default)]
-    pub(super) content_free: Option<serde_json::Map<String, Value>>,
+    pub(crate) content_free: Option<serde_json::Map<String, Value>>,
+    /// Field → type (`text`, `date`, `money`, `id`); scorer `fields` only.
+    #[serde(default)]
+    pub(crate) fields: Option<BTreeMap<String, String>>,
     /// Name of the pipeline of `filter_list` that is judged; the first one without it.
     #[serde(default)]
-    pub(super) filter: Option<String>,
+    pub(crate) filter: Option<String>,
 }
 
 /// `tier: bar:`.
