@@ -19,7 +19,6 @@ mod meter_args;
 mod models;
 mod prices;
 mod quantize;
-mod record;
 mod report;
 mod run;
 mod tasks;

@@ -103,7 +103,10 @@ fn cents(text: &str) -> Option<i64> {
     let digits: String = text.chars().filter(|c| c.is_ascii_digit() || matches!(c, '.' | '-')).collect();
     let (negative, digits) = digits.strip_prefix('-').map_or((false, digits.as_str()), |rest| (true, rest));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    if !digits.contains(|c: char| c.is_ascii_digit()) || fraction.len() > 2 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+    if !digits.contains(|c: char| c.is_ascii_digit())
+        || fraction.len() > 2
+        || !fraction.bytes().all(|b| b.is_ascii_digit())
+    {
         return None;
     }
     let amount: i64 = format!("{whole}{fraction:0<2}").parse().ok()?;
