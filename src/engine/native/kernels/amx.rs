@@ -14,8 +14,9 @@ use std::arch::x86_64::*;
 use std::sync::OnceLock;
 
 use super::WeightType;
-use super::avx512::{codes, heads, load_float, scale, store, values};
+use super::avx512::{codes, heads, load_float, scale, store};
 use super::format::{BF16, F16, F32, Format, Source, with_quantized};
+use super::packed::TILE;
 use super::product::Product;
 
 /// Bytes of a tile register: 16 rows of 64.
@@ -160,23 +161,33 @@ unsafe fn all_panels<const AP: usize, const WP: usize>(product: &Product<'_>, sc
             for (i, t) in tiles.clone().enumerate() {
                 expand(product, t, i, panel);
             }
+            let whole = tiles.len() == 2 && product.width(t + 1) == TILE && !product.out.add;
             let mut row = product.rows.start / 16 * 16;
             while row < product.rows.end {
                 let a = product.x.start().add(row / 16 * blocks * AP * TILE_BYTES);
-                let two = product.rows.end - row > 16;
-                match (AP, WP, two) {
-                    (1, _, true) => rows_32(a, panel, blocks, result),
-                    (1, _, false) => rows_16(a, panel, blocks, result),
-                    (_, 1, true) => rows_32_split_activations(a, panel, blocks, result),
-                    (_, 1, false) => rows_16_split_activations(a, panel, blocks, result),
-                    (_, _, true) => rows_32_split(a, panel, blocks, result),
-                    (_, _, false) => rows_16_split(a, panel, blocks, result),
+                let rows = if product.rows.end - row > 16 { 32 } else { 16 };
+                let wanted = row.max(product.rows.start)..product.rows.end.min(row + rows);
+                // Whole tiles go straight to the output.
+                let direct = whole && wanted.len() == rows;
+                let (to, stride) = if direct {
+                    (product.at(row, t).cast::<u8>(), product.out.stride * 4)
+                } else {
+                    (result, 2 * TILE * 4)
+                };
+                match (AP, WP, rows) {
+                    (1, _, 32) => rows_32(a, panel, blocks, to, stride),
+                    (1, _, _) => rows_16(a, panel, blocks, to, stride),
+                    (_, 1, 32) => rows_32_split_activations(a, panel, blocks, to, stride),
+                    (_, 1, _) => rows_16_split_activations(a, panel, blocks, to, stride),
+                    (_, _, 32) => rows_32_split(a, panel, blocks, to, stride),
+                    (_, _, _) => rows_16_split(a, panel, blocks, to, stride),
                 }
-                let rows = if two { 32 } else { 16 };
-                for r in row.max(product.rows.start)..product.rows.end.min(row + rows) {
-                    for (i, t) in tiles.clone().enumerate() {
-                        let at = result.add(((r - row) / 16 * 2 + i) * TILE_BYTES + (r - row) % 16 * 64);
-                        store(product, r, t, _mm512_loadu_ps(at.cast()));
+                if !direct {
+                    for r in wanted {
+                        for (i, t) in tiles.clone().enumerate() {
+                            let at = result.add(((r - row) * 2 + i) * TILE * 4);
+                            store(product, r, t, _mm512_loadu_ps(at.cast()));
+                        }
                     }
                 }
                 row += rows;
@@ -224,15 +235,35 @@ unsafe fn expand_quantized<F: Format, const WP: usize>(product: &Product<'_>, t:
                 let at = b * F::SUBS + s;
                 let to = panel.add((2 * at + i) * WP * TILE_BYTES);
                 let codes = codes::<F>(source.codes.add(at * source.sub_bytes));
+                let scales = if F::PER_16 {
+                    [scale::<F>(&source, heads, b, 2 * s), scale::<F>(&source, heads, b, 2 * s + 1)]
+                } else {
+                    [scale::<F>(&source, heads, b, s); 2]
+                };
                 for (g, codes) in codes.into_iter().enumerate() {
-                    let (scale, min) = scale::<F>(&source, heads, b, if F::PER_16 { 2 * s + g / 4 } else { s });
-                    let w = values::<F>(codes, scale, min);
+                    let (scale, min) = scales[g / 4];
+                    let w = weights::<F>(codes, scale, min);
                     put_pair::<WP>(w[0], w[1], to.add(128 * g));
                     put_pair::<WP>(w[2], w[3], to.add(128 * g + 64));
                 }
             }
         }
     }
+}
+
+/// The weights of four columns: [`super::avx512`]'s, but scaled and shifted in one rounding.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16")]
+#[inline]
+fn weights<F: Format>(codes: __m512i, scale: __m512, min: __m512) -> [__m512; 4] {
+    let byte = _mm512_set1_epi32(255);
+    // The offset is a power of two: its product with the scale is exact.
+    let shift = if F::SHIFT > 0 { _mm512_mul_ps(scale, _mm512_set1_ps(F::TY.offset() as f32)) } else { min };
+    [
+        _mm512_fmsub_ps(_mm512_cvtepi32_ps(_mm512_and_si512(codes, byte)), scale, shift),
+        _mm512_fmsub_ps(_mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32::<8>(codes), byte)), scale, shift),
+        _mm512_fmsub_ps(_mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32::<16>(codes), byte)), scale, shift),
+        _mm512_fmsub_ps(_mm512_cvtepi32_ps(_mm512_srli_epi32::<24>(codes)), scale, shift),
+    ]
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16")]
@@ -250,16 +281,17 @@ unsafe fn expand_floats<F: Format, const WP: usize>(product: &Product<'_>, t: us
     }
 }
 
-/// Defines the product of 32 or 16 rows with 32 outputs over `blocks` of 32 columns. `$step` is one block: `a0` and `a1`
+/// Defines the product of 32 or 16 rows with 32 outputs over `blocks` of 32 columns, written to `to` with `stride` bytes
+/// from row to row. `$step` is one block: `a0` and `a1`
 /// point at the tiles of the first and second 16 rows, `b` at those of the weights; sums are in tmm0 to tmm3.
 macro_rules! kernel {
     ($(#[$doc:meta])* $name:ident, $a_step:expr, $b_step:expr, [$($zero:literal)*], [$($step:literal)*], [$($end:literal)*]) => {
         $(#[$doc])*
-        unsafe fn $name(a: *const u8, b: *const u8, blocks: usize, result: *mut u8) {
+        unsafe fn $name(a: *const u8, b: *const u8, blocks: usize, to: *mut u8, stride: usize) {
             if blocks == 0 {
                 return;
             }
-            // SAFETY: reads `blocks` blocks of tiles, writes at most 4 KB; tile registers are ours between `ldtilecfg` and
+            // SAFETY: reads `blocks` blocks of tiles, writes 32 outputs of as many rows; tile registers are ours between `ldtilecfg` and
             // `tilerelease`, and compiled code never uses them.
             unsafe {
                 asm!(
@@ -271,12 +303,15 @@ macro_rules! kernel {
                     "add {b}, {b_step}",
                     "dec {n}",
                     "jnz 2b",
+                    "/* {c1}: only 32 rows have a second half */",
                     $($end,)*
                     a0 = inout(reg) a => _,
                     a1 = inout(reg) a.wrapping_add(blocks * $a_step) => _,
                     b = inout(reg) b => _,
                     n = inout(reg) blocks => _,
-                    c = in(reg) result,
+                    c0 = in(reg) to,
+                    c1 = in(reg) to.wrapping_add(16 * stride),
+                    l = in(reg) stride,
                     s = in(reg) 64usize,
                     a_step = const $a_step,
                     b_step = const $b_step,
@@ -293,14 +328,14 @@ kernel!(rows_32, 1024, 2048,
      "tileloadd tmm7, [{b} + {s} + 1024]" "tileloadd tmm5, [{a1} + {s}]"
      "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
      "tdpbf16ps tmm2, tmm5, tmm6" "tdpbf16ps tmm3, tmm5, tmm7"],
-    ["tilestored [{c} + {s}], tmm0" "tilestored [{c} + {s} + 1024], tmm1"
-     "tilestored [{c} + {s} + 2048], tmm2" "tilestored [{c} + {s} + 3072], tmm3"]);
+    ["tilestored [{c0} + {l}], tmm0" "tilestored [{c0} + {l} + 64], tmm1"
+     "tilestored [{c1} + {l}], tmm2" "tilestored [{c1} + {l} + 64], tmm3"]);
 
 kernel!(rows_16, 1024, 2048,
     ["tilezero tmm0" "tilezero tmm1"],
     ["tileloadd tmm6, [{b} + {s}]" "tileloadd tmm4, [{a0} + {s}]" "tileloadd tmm7, [{b} + {s} + 1024]"
      "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"],
-    ["tilestored [{c} + {s}], tmm0" "tilestored [{c} + {s} + 1024], tmm1"]);
+    ["tilestored [{c0} + {l}], tmm0" "tilestored [{c0} + {l} + 64], tmm1"]);
 
 kernel!(rows_32_split_activations, 2048, 2048,
     ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
@@ -311,8 +346,8 @@ kernel!(rows_32_split_activations, 2048, 2048,
      "tileloadd tmm4, [{a0} + {s} + 1024]" "tileloadd tmm5, [{a1} + {s} + 1024]"
      "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
      "tdpbf16ps tmm2, tmm5, tmm6" "tdpbf16ps tmm3, tmm5, tmm7"],
-    ["tilestored [{c} + {s}], tmm0" "tilestored [{c} + {s} + 1024], tmm1"
-     "tilestored [{c} + {s} + 2048], tmm2" "tilestored [{c} + {s} + 3072], tmm3"]);
+    ["tilestored [{c0} + {l}], tmm0" "tilestored [{c0} + {l} + 64], tmm1"
+     "tilestored [{c1} + {l}], tmm2" "tilestored [{c1} + {l} + 64], tmm3"]);
 
 kernel!(rows_16_split_activations, 2048, 2048,
     ["tilezero tmm0" "tilezero tmm1"],
@@ -320,7 +355,7 @@ kernel!(rows_16_split_activations, 2048, 2048,
      "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
      "tileloadd tmm4, [{a0} + {s} + 1024]"
      "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"],
-    ["tilestored [{c} + {s}], tmm0" "tilestored [{c} + {s} + 1024], tmm1"]);
+    ["tilestored [{c0} + {l}], tmm0" "tilestored [{c0} + {l} + 64], tmm1"]);
 
 kernel!(rows_32_split, 2048, 4096,
     ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
@@ -335,8 +370,8 @@ kernel!(rows_32_split, 2048, 4096,
      "tileloadd tmm7, [{b} + {s} + 2048]" "tileloadd tmm5, [{a1} + {s} + 1024]"
      "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
      "tdpbf16ps tmm2, tmm5, tmm6" "tdpbf16ps tmm3, tmm5, tmm7"],
-    ["tilestored [{c} + {s}], tmm0" "tilestored [{c} + {s} + 1024], tmm1"
-     "tilestored [{c} + {s} + 2048], tmm2" "tilestored [{c} + {s} + 3072], tmm3"]);
+    ["tilestored [{c0} + {l}], tmm0" "tilestored [{c0} + {l} + 64], tmm1"
+     "tilestored [{c1} + {l}], tmm2" "tilestored [{c1} + {l} + 64], tmm3"]);
 
 kernel!(rows_16_split, 2048, 4096,
     ["tilezero tmm0" "tilezero tmm1"],
@@ -346,4 +381,4 @@ kernel!(rows_16_split, 2048, 4096,
      "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
      "tileloadd tmm6, [{b} + {s}]" "tileloadd tmm4, [{a0} + {s} + 1024]" "tileloadd tmm7, [{b} + {s} + 2048]"
      "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"],
-    ["tilestored [{c} + {s}], tmm0" "tilestored [{c} + {s} + 1024], tmm1"]);
+    ["tilestored [{c0} + {l}], tmm0" "tilestored [{c0} + {l} + 64], tmm1"]);

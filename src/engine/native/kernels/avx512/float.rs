@@ -199,7 +199,7 @@ unsafe fn expand_f32<F: Format>(layout: &Layout, source: &Source, to: *mut f32) 
 /// The weights of four columns.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 #[inline]
-pub(in super::super) fn values<F: Format>(codes: __m512i, scale: __m512, min: __m512) -> [__m512; 4] {
+fn values<F: Format>(codes: __m512i, scale: __m512, min: __m512) -> [__m512; 4] {
     let byte = _mm512_set1_epi32(255);
     let offset = _mm512_set1_epi32(F::TY.offset());
     let columns = [

@@ -11,7 +11,7 @@ use std::arch::x86_64::*;
 use super::activations::Form;
 use super::product::Product;
 
-pub(super) use float::{load as load_float, values};
+pub(super) use float::load as load_float;
 pub(super) use quantize::quantize_q8;
 pub(super) use read::{codes, heads, scale};
 
