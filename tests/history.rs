@@ -4,9 +4,10 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use tierbench::plan::{TierKey, Workload};
+use tierbench::plan::TierKey;
+use tierbench::quality::{FinishReason, ItemResult};
 use tierbench::store::StoreError;
-use tierbench::store::cell::{Cell, Outcome, SpeedSample, SpeedTrials, Subject};
+use tierbench::store::cell::{Cell, Outcome, Subject, TaskItems};
 use tierbench::store::history::History;
 
 /// Set in a child process: the directory it writes to.
@@ -14,19 +15,31 @@ const CHILD_DIR: &str = "TIERBENCH_TEST_HISTORY_DIR";
 /// How many cells a child writes; without it, it writes until it is killed.
 const CHILD_CELLS: &str = "TIERBENCH_TEST_HISTORY_CELLS";
 
+/// A cell of some 100 kB.
 fn cell(i: u32) -> Cell {
-    let samples = (0..500).map(|order| SpeedSample {
-        block: order,
-        order,
-        elapsed_ns: u64::from(order) + 1,
-        tokens: 512,
-        itl_ns: vec![],
+    let items = (0..300).map(|n| ItemResult {
+        item: format!("item-{n}"),
+        level: None,
+        template: Some(format!("template-{}", n % 30)),
+        choices: vec![],
+        answer: Some("billing".into()),
+        raw: None,
+        score: 1.0,
+        pass: true,
+        confidence: None,
+        n_prompt_tokens: 90,
+        n_cached_tokens: 60,
+        n_gen_tokens: 5,
+        elapsed_ns: n + u64::from(i),
+        finish_reason: FinishReason::Scored,
+        prompt_sha256: "5f".repeat(32),
+        joules: None,
     });
     Cell {
         tier: TierKey(format!("tier-{i}")),
-        subject: Subject::Workload(Workload::prefill(512, 0)),
+        subject: Subject::Task("support_tickets".into()),
         finished_at: "2026-08-21T14:05:00Z".into(),
-        outcome: Outcome::Speed(SpeedTrials { samples: samples.collect(), ..SpeedTrials::default() }),
+        outcome: Outcome::Task(TaskItems { items: items.collect(), ..TaskItems::default() }),
     }
 }
 
@@ -214,8 +227,9 @@ fn a_full_disk_is_one_clear_line_and_loses_nothing() {
     let mut history = History::open(dir.path()).unwrap();
     let run = history.open_run("plan", "full", false).unwrap();
     history.commit_cell(&run, &cell(0)).unwrap();
-    history.limit_pages(60).unwrap();
-    let error = (1..50).find_map(|i| history.commit_cell(&run, &cell(i)).err()).expect("60 pages do not hold 50 cells");
+    history.limit_pages(200).unwrap();
+    let error =
+        (1..50).find_map(|i| history.commit_cell(&run, &cell(i)).err()).expect("200 pages do not hold 50 cells");
     assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
     let stored = history.finished_cells(&run.id).unwrap();
     assert!(!stored.is_empty() && stored.iter().enumerate().all(|(i, stored)| *stored == cell(i as u32)));

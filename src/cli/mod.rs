@@ -19,6 +19,7 @@ mod meter_args;
 mod models;
 mod prices;
 mod quantize;
+mod record;
 mod report;
 mod run;
 mod tasks;

@@ -97,6 +97,16 @@ impl Ui {
         self.write(text.as_bytes())
     }
 
+    /// How tables are laid out on stdout: as wide as the terminal if it is one, and coloured if that is wanted.
+    #[must_use]
+    pub fn terminal(&self) -> crate::report::table::Terminal {
+        let tty = std::io::stdout().is_terminal();
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        let width = columns.or_else(|| comfy_table::Table::new().width().filter(|_| tty)).filter(|&width| width > 0);
+        crate::report::table::Terminal { width, colour: tty && !no_colour }
+    }
+
     /// A line of progress on stderr.
     pub fn note(&self, text: impl Display) {
         if !self.quiet {

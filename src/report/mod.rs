@@ -1,6 +1,73 @@
-//! The report room.
+//! Tables and pages from records, one format per file behind [`Format`].
+//!
+//! [`document::Document`] holds what every text format shows: the answers, the tables, the notes. Formats only lay it
+//! out. This room reads records and knows nothing of terminals, files or how a number came about.
 
-/// What can go wrong in this room.
+pub mod answer;
+pub mod compare;
+pub mod csv;
+pub mod document;
+pub mod json;
+pub mod markdown;
+pub mod notes;
+pub mod number;
+pub mod rows;
+pub mod splice;
+pub mod table;
+
+use crate::store::record::Record;
+
+/// A way to write a record down.
+pub trait Format {
+    /// The record in this format, with a final newline.
+    ///
+    /// # Errors
+    /// [`ReportError`] if it cannot be written this way.
+    fn render(&self, record: &Record) -> Result<String, ReportError>;
+}
+
+/// What can go wrong while rendering.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ReportError {}
+pub enum ReportError {
+    /// The record cannot be written as JSON.
+    #[error("cannot write the record as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The record cannot be written as CSV.
+    #[error("cannot write the table as CSV: {0}")]
+    Csv(#[from] ::csv::Error),
+    /// The file to splice into has no markers, or not one pair in order.
+    #[error("{path}: {why}; put `{begin}` and `{end}` on lines of their own where the table belongs", begin = splice::BEGIN, end = splice::END)]
+    Markers {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with its markers.
+        why: &'static str,
+    },
+    /// A threshold that cannot be read.
+    #[error("cannot read `{got}` as a threshold: write e.g. 'tg128 < 0.95' or 'pass_rate < 0.98'")]
+    BadThreshold {
+        /// What the user wrote.
+        got: String,
+    },
+    /// A threshold on something the two records do not share.
+    #[error("nothing named `{name}` is in both records: they share {shared}")]
+    NothingShared {
+        /// What the user named.
+        name: String,
+        /// What there is.
+        shared: String,
+    },
+}
+
+/// Text from a record made safe for one line of a terminal or table: no control characters, so that no name can move the
+/// cursor, change colours or break the layout.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || is_bidi_control(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Characters that reorder what is around them.
+fn is_bidi_control(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}

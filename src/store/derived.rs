@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cell::Trust;
-use super::record::Bar;
+use crate::decide::Verdict;
+use crate::decide::verdict::Assessment;
+use crate::energy::{Flag, Scope, Trust};
 use crate::plan::{TierKey, Workload};
 use crate::units::Interval;
 
@@ -18,6 +19,8 @@ pub struct Derived {
     pub tiers: Vec<TierNumbers>,
     /// One entry per task, in the order of the plan: the cheapest tier that clears.
     pub answers: Vec<Answer>,
+    /// The tiers, cheapest first: the order of every table. Tiers of unknown cost follow, fastest decode first.
+    pub ladder: Vec<TierKey>,
     /// What a reader should doubt, e.g. a decode rate above the memory's bandwidth.
     pub findings: Vec<String>,
 }
@@ -65,13 +68,15 @@ pub struct SpeedNumbers {
     pub min: Option<f64>,
     /// Fastest trial.
     pub max: Option<f64>,
-    /// Gap between tokens, ms.
+    /// Time to the first token, s: the median span of a prefill; `None` for generation.
+    pub ttft_s: Option<f64>,
+    /// Time of a decode step, ms.
     pub itl_ms: Option<Percentiles>,
     /// Median over blocks of this tier's rate over the plan's first tier's in the same block.
     pub relative: Option<Interval>,
     /// Energy per token.
     pub energy: Option<EnergyNumbers>,
-    /// Bytes the decode must read per second over the measured bandwidth; above 1 is an error and is a finding.
+    /// Bytes decoding must read per second over the measured bandwidth; above 1 something is wrong: a finding.
     pub bandwidth_share: Option<f64>,
 }
 
@@ -93,6 +98,10 @@ pub struct EnergyNumbers {
     pub source: String,
     /// Worst trust class of the windows.
     pub trust: Trust,
+    /// Boundary of what was measured.
+    pub scope: Scope,
+    /// Domains in the sum.
+    pub domains: Vec<String>,
     /// Valid windows.
     pub windows: u64,
     /// Gross energy over units, all valid windows together; `None` if none is valid.
@@ -104,31 +113,7 @@ pub struct EnergyNumbers {
     /// Upper end.
     pub hi: Option<f64>,
     /// Doubts of all windows, without repetition.
-    pub flags: Vec<String>,
-}
-
-/// Verdict on one tier for one bar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Clears the bar, with error at most α over the ladder.
-    Clears,
-    /// Is below the bar, with error at most β.
-    Fails,
-    /// The items seen do not decide.
-    Undecided,
-}
-
-impl Verdict {
-    /// As printed.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Clears => "CLEARS",
-            Self::Fails => "FAILS",
-            Self::Undecided => "UNDECIDED",
-        }
-    }
+    pub flags: Vec<Flag>,
 }
 
 /// Quality, time and cost of one tier on one task.
@@ -144,24 +129,12 @@ pub struct TaskNumbers {
     pub passes: u64,
     /// passes / items with Wilson's interval.
     pub pass_rate: Option<Interval>,
-    /// Interval that is valid at any stopping time (4.4).
-    pub anytime: Option<Interval>,
     /// Mean score.
     pub mean_score: Option<f64>,
     /// Standard error of the pass rate with items of one cluster taken as dependent.
     pub clustered_stderr: Option<f64>,
-    /// ln of the e-process against "below the bar".
-    pub ln_e_clears: Option<f64>,
-    /// What it must reach: ln(K / α) for K tiers.
-    pub clears_at: f64,
-    /// ln of the e-process against "at or above the bar".
-    pub ln_e_fails: Option<f64>,
-    /// What it must reach: ln(1 / β).
-    pub fails_at: f64,
-    /// The verdict.
-    pub verdict: Verdict,
-    /// Estimate of the further items a verdict needs at the present pass rate; `None` if decided or at the bar.
-    pub items_needed: Option<u64>,
+    /// The verdict with its evidence.
+    pub assessment: Assessment,
     /// Answers cut off by the token limit; they count as failed.
     pub truncated: u64,
     /// Time per item, s.
@@ -204,6 +177,8 @@ pub struct TierNumbers {
     pub prefill: Option<Workload>,
     /// Headline decode workload: `tg128`, else the first at depth 0.
     pub decode: Option<Workload>,
+    /// Highest peak of resident memory over the tier's speed cells, if no other engine was loaded, bytes.
+    pub peak_rss_bytes: Option<u64>,
     /// $ per million input tokens.
     pub usd_per_mtok_in: Option<CostNumbers>,
     /// $ per million output tokens.
@@ -224,17 +199,19 @@ pub enum CostBasis {
     SecondsPerSolved,
 }
 
+impl TaskNumbers {
+    /// The verdict.
+    #[must_use]
+    pub const fn verdict(&self) -> Verdict {
+        self.assessment.verdict
+    }
+}
+
 /// The cheapest tier that clears a task's bar.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// The task.
     pub task: String,
-    /// Its bar.
-    pub bar: Bar,
-    /// The bound on a wrong CLEARS, over the whole ladder.
-    pub alpha: f64,
-    /// Tiers the bound is split over.
-    pub ladder_size: u64,
     /// What the order below rests on.
     pub basis: CostBasis,
     /// The outcome.

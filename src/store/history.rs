@@ -42,7 +42,7 @@ pub struct OpenRun {
 }
 
 /// One line of `history list`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct RunSummary {
     /// Id.
     pub id: String,

@@ -5,16 +5,22 @@
 //! raw half by [`Record::derive`], the one function the run pipeline and `verify` share. Nothing that is printed comes
 //! from anywhere else.
 //!
-//! The types are those of the published schema, not of the rooms that measure: internals may change without changing a
-//! file somebody else reads. A change in the meaning of a field bumps [`SCHEMA_VERSION`].
+//! Samples, readings, items and host facts are stored as the rooms that make them define them. A change in the meaning
+//! of any published field, theirs included, bumps [`SCHEMA_VERSION`].
 
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use super::cell::Cell;
 use super::derived::Derived;
+use crate::decide::Rule;
+use crate::energy::IdleBaselines;
 use crate::engine::EngineFacts;
+use crate::measure::bandwidth::Bandwidth;
+use crate::measure::host::HostFacts;
 use crate::plan::{Tier, TierKey, Workload};
+use crate::quality::Baseline;
+use crate::quality::task::{BarMetric, Decode, Kind};
 
 /// Value of the field `schema` of every record.
 pub const SCHEMA: &str = "tierbench.record";
@@ -74,8 +80,12 @@ impl Record {
 pub struct RawRecord {
     /// When, by which command.
     pub run: RunFacts,
-    /// The machine.
+    /// The machine. Nothing in it identifies a person or a network: no host name, user or address.
     pub host: HostFacts,
+    /// Memory bandwidth as measured by this run: the roof of decoding.
+    pub bandwidth: Vec<Bandwidth>,
+    /// Power while idle.
+    pub idle: IdleBaselines,
     /// The program.
     pub build: BuildFacts,
     /// What was to be done, with every seed.
@@ -105,44 +115,6 @@ pub struct RunFacts {
     pub command: String,
     /// Whether the user or the budget ended it before the plan was done.
     pub interrupted: bool,
-}
-
-/// The machine. Nothing that identifies a person or a network: no host name, user or address.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct HostFacts {
-    /// `linux`, `macos`, `windows`.
-    pub os: String,
-    /// Kernel or build number.
-    pub kernel: Option<String>,
-    /// `x86_64`, `aarch64`.
-    pub arch: String,
-    /// Processor name.
-    pub cpu: Option<String>,
-    /// Physical cores the process may use.
-    pub physical_cores: Option<u32>,
-    /// Hardware threads the process may use.
-    pub logical_cores: Option<u32>,
-    /// Instruction-set extensions that matter to kernels, e.g. `avx2`, `avx512vnni`.
-    pub isa: Vec<String>,
-    /// Memory, bytes.
-    pub memory_bytes: Option<u64>,
-    /// Whether the processor says it runs under a hypervisor.
-    pub hypervisor: Option<bool>,
-    /// Frequency governor.
-    pub governor: Option<String>,
-    /// Other devices, e.g. GPU names with driver versions.
-    pub devices: Vec<String>,
-    /// Memory bandwidth measured by this run.
-    pub bandwidth: Vec<BandwidthFact>,
-}
-
-/// Measured read bandwidth of memory: the roof of decoding.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct BandwidthFact {
-    /// Threads reading at once.
-    pub n_threads: u32,
-    /// Best of the trials, bytes/s.
-    pub bytes_per_s: f64,
 }
 
 /// The program that measured.
@@ -189,8 +161,6 @@ pub struct PlanFacts {
     pub workloads: Vec<Workload>,
     /// Seed of the blocks' order.
     pub interleave_seed: u64,
-    /// Seed of the items' order.
-    pub order_seed: u64,
     /// Seed of the bootstrap ([`crate::stats::bootstrap`] fixes generator and number of resamples).
     pub bootstrap_seed: u64,
     /// Coverage of every interval, e.g. 0.95.
@@ -206,7 +176,6 @@ impl Default for PlanFacts {
         Self {
             workloads: Vec::new(),
             interleave_seed: 0,
-            order_seed: 0,
             bootstrap_seed: 0,
             level: 0.95,
             budget_s: None,
@@ -238,54 +207,20 @@ pub struct TaskFacts {
     pub name: String,
     /// `metadata.version`.
     pub version: Option<String>,
-    /// `classification`, `extraction`, …
-    pub kind: Option<String>,
+    /// What kind of work it is.
+    pub kind: Kind,
     /// SHA-256 of the task's definition and items: what makes two results comparable.
     pub sha256: String,
     /// Items in the suite.
     pub suite_items: u64,
-    /// Items the plan allowed per tier; the look at the end of the budget.
-    pub max_items: u64,
-    /// `loglikelihood`, `constrained` or `free`.
-    pub decode: String,
-    /// The quality the task demands.
-    pub bar: Bar,
-    /// Bound on the probability that any tier below the bar is said to clear, over the whole ladder.
-    pub alpha: f64,
-    /// Bound, per tier, on the probability that a tier above the bar is said to fail.
-    pub beta: f64,
-    /// CLEARS then means: not below `bar.min - margin`.
-    pub margin: f64,
-    /// Best trivial answer's pass rate and its name, e.g. `majority label`.
+    /// How the answer is got.
+    pub decode: Decode,
+    /// What the bar is about.
+    pub metric: BarMetric,
+    /// The bar, its error bounds and the order of items: fixed before the first item.
+    pub rule: Rule,
+    /// Best trivial answer.
     pub baseline: Option<Baseline>,
-}
-
-/// A metric and its minimum.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Bar {
-    /// What is compared.
-    pub metric: Metric,
-    /// Its minimum, in `(0, 1)`.
-    pub min: f64,
-}
-
-/// What a bar is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    /// Share of items passed.
-    PassRate,
-    /// Mean of the items' scores in `[0, 1]`.
-    MeanScore,
-}
-
-/// A trivial answer's result: a bar below it asks for nothing.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Baseline {
-    /// Its name.
-    pub name: String,
-    /// Its pass rate.
-    pub pass_rate: f64,
 }
 
 /// A tier with everything that identifies it.
@@ -299,8 +234,9 @@ pub struct TierFacts {
     pub model: ModelFileFacts,
     /// The engine as it ran; `None` if it never loaded.
     pub engine: Option<EngineFacts>,
-    /// Largest resident set of the process while this tier alone was loaded, bytes.
-    pub peak_rss_bytes: Option<u64>,
+    /// Power with this tier loaded and idle; subtracted for its marginal energy. `None` uses the run's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<IdleBaselines>,
 }
 
 /// The model file: what makes a tier reproducible.

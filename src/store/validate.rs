@@ -7,16 +7,20 @@
 use std::collections::HashSet;
 
 use super::StoreError;
-use super::cell::{Cell, EnergyWindow, Outcome, SpeedTrials, Subject, TaskItems};
+use super::cell::{Cell, Outcome, Subject, TaskItems};
 use super::record::{Assumed, CostFacts, HardwareCost, RawRecord, TaskFacts};
+use crate::energy::Reading;
+use crate::measure::SpeedCell;
 use crate::plan::Workload;
 
 /// Most trials over all cells: bounds the bootstrap to about a second.
 const MAX_SAMPLES: usize = 20_000;
 /// Most items over all cells.
-const MAX_ITEMS: usize = 1_000_000;
+const MAX_ITEMS: usize = 200_000;
+/// Latest final look: it takes quadratic time.
+const MAX_FINAL_LOOK: u64 = 5_000;
 /// Most tiers and most cells.
-const MAX_TIERS: usize = 1_000;
+const MAX_TIERS: usize = 200;
 /// Longest name.
 const MAX_NAME: usize = 300;
 
@@ -49,8 +53,8 @@ pub(super) fn validate(raw: &RawRecord) -> Check {
         task(facts, &at)?;
         require(tasks.insert(facts.name.as_str()), &at, "the same task twice")?;
     }
-    for (i, fact) in raw.host.bandwidth.iter().enumerate() {
-        require(positive(fact.bytes_per_s), &format!("raw.host.bandwidth[{i}]"), "must be positive")?;
+    for (i, fact) in raw.bandwidth.iter().enumerate() {
+        require(fact.memory.is_none_or(positive), &format!("raw.bandwidth[{i}]"), "must be positive")?;
     }
     let (mut ids, mut samples, mut items) = (HashSet::new(), 0, 0);
     for (i, cell) in raw.cells.iter().enumerate() {
@@ -81,8 +85,9 @@ fn check_cell(cell: &Cell, raw: &RawRecord, at: &str) -> Check {
     }
 }
 
-fn speed(workload: &Workload, trials: &SpeedTrials, at: &str) -> Check {
+fn speed(workload: &Workload, trials: &SpeedCell, at: &str) -> Check {
     let tokens = workload.timed_tokens();
+    require(trials.workload == *workload, at, "trials of another workload than the cell's subject")?;
     require(tokens > 0, at, "a workload without tokens")?;
     require(!trials.samples.is_empty(), at, "no trials")?;
     for (i, sample) in trials.samples.iter().enumerate() {
@@ -99,7 +104,8 @@ fn speed(workload: &Workload, trials: &SpeedTrials, at: &str) -> Check {
             return Err(StoreError::bad(at(), "gaps between tokens are longer than the trial"));
         }
     }
-    windows(&trials.energy, at)
+    let windows = trials.windows.iter().map(|window| &window.reading).chain(&trials.energy);
+    readings(windows, at)
 }
 
 fn task_items(facts: &TaskFacts, results: &TaskItems, at: &str) -> Check {
@@ -119,21 +125,21 @@ fn task_items(facts: &TaskFacts, results: &TaskItems, at: &str) -> Check {
             return Err(StoreError::bad(at(), format!("item `{}` twice", item.item)));
         }
     }
-    windows(&results.energy, at)
+    readings(&results.energy, at)
 }
 
-fn windows(windows: &[EnergyWindow], at: &str) -> Check {
-    for (i, window) in windows.iter().enumerate() {
-        let at = format!("{at}.energy[{i}]");
-        require(positive(window.seconds), &at, "seconds must be positive")?;
-        require(window.joules.is_none_or(not_negative), &at, "joules must not be negative")?;
+fn readings<'a>(readings: impl IntoIterator<Item = &'a Reading>, at: &str) -> Check {
+    for (i, reading) in readings.into_iter().enumerate() {
+        let at = format!("{at} reading {i}");
+        require(positive(reading.window_s), &at, "window_s must be positive")?;
+        require(reading.joules.is_none_or(|joules| not_negative(joules.0)), &at, "joules must not be negative")?;
         require(
-            window.range_joules.is_none_or(|[lo, hi]| not_negative(lo) && hi.is_finite() && lo <= hi),
+            reading.range.is_none_or(|(lo, hi)| not_negative(lo) && hi.is_finite() && lo <= hi),
             &at,
-            "range_joules must be two ascending numbers",
+            "range must be two ascending numbers",
         )?;
-        for value in [window.idle_bare_w, window.idle_ready_w, window.sensor_bound, window.tick_s] {
-            require(value.is_none_or(not_negative), &at, "powers, bounds and ticks must not be negative")?;
+        for value in [reading.sensor_bound, reading.tick_ms] {
+            require(value.is_none_or(not_negative), &at, "bounds and ticks must not be negative")?;
         }
     }
     Ok(())
@@ -141,13 +147,11 @@ fn windows(windows: &[EnergyWindow], at: &str) -> Check {
 
 fn task(facts: &TaskFacts, at: &str) -> Check {
     require(!facts.name.is_empty() && facts.name.len() <= MAX_NAME, at, "name is empty or too long")?;
-    require(open_unit(facts.bar.min), &format!("{at}.bar.min"), "must be between 0 and 1")?;
-    require(open_unit(facts.alpha), &format!("{at}.alpha"), "must be between 0 and 1")?;
-    require(open_unit(facts.beta), &format!("{at}.beta"), "must be between 0 and 1")?;
+    facts.rule.validate().map_err(|error| StoreError::bad(format!("{at}.rule"), error.to_string()))?;
     require(
-        not_negative(facts.margin) && facts.margin < facts.bar.min,
-        &format!("{at}.margin"),
-        "must be at least 0 and below the bar",
+        facts.rule.n_max.is_none_or(|n| n <= MAX_FINAL_LOOK),
+        &format!("{at}.rule.n_max"),
+        &format!("more than {MAX_FINAL_LOOK} items"),
     )
 }
 

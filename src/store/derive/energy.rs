@@ -1,35 +1,47 @@
 //! Energy per token or item from metered windows.
 
+use crate::energy::{Reading, Trust};
+use crate::plan::TierKey;
 use crate::stats::quantile::variance;
-use crate::store::cell::{EnergyWindow, Trust};
 use crate::store::derived::EnergyNumbers;
+use crate::store::record::RawRecord;
+
+/// The idle power a tier's marginal energy subtracts: with this tier loaded, else the run's.
+pub(super) fn idle<'a>(raw: &'a RawRecord, tier: &TierKey) -> Option<&'a Reading> {
+    let own = raw.tiers.iter().find(|facts| facts.key == *tier).and_then(|facts| facts.idle.as_ref());
+    own.and_then(|idle| idle.ready.as_ref()).or(raw.idle.ready.as_ref())
+}
 
 /// Energy over units of all valid windows together, with the worst trust class among them. `None` without windows.
 ///
 /// The interval is U = 2 u_c (F15): u_A = s/√n over the windows' own ratios, u_B = a e/√3 for a sensor bound ±a, and
-/// u_q = e τ/(T √6) for a counter that ticks every τ over T seconds. An estimate keeps the range it is stated with.
-#[expect(clippy::cast_precision_loss, reason = "counts of tokens and windows are far below 2^53")]
-pub(super) fn per_unit(windows: &[EnergyWindow], units: impl Fn(&EnergyWindow) -> u64) -> Option<EnergyNumbers> {
-    let last = windows.last()?;
-    let trust = windows.iter().map(|window| window.trust).max().unwrap_or(Trust::None);
-    let mut flags: Vec<String> = Vec::new();
-    for flag in windows.iter().flat_map(|window| &window.flags) {
-        if !flags.contains(flag) {
-            flags.push(flag.clone());
-        }
-    }
-    let valid: Vec<&EnergyWindow> =
-        windows.iter().filter(|window| units(window) > 0 && window.joules.is_some()).collect();
-    let count: f64 = valid.iter().map(|window| units(window) as f64).sum();
-    let joules: f64 = valid.iter().filter_map(|window| window.joules).sum();
+/// u_q = e τ/(T √6) for a counter that ticks every τ over T seconds. An estimate keeps the range it is stated with and
+/// has no total: nothing was measured.
+pub(super) fn per_unit<'a>(
+    windows: impl IntoIterator<Item = (&'a Reading, u64)>,
+    idle: Option<&Reading>,
+) -> Option<EnergyNumbers> {
+    let windows: Vec<(&Reading, u64)> = windows.into_iter().collect();
+    let (last, _) = windows.last()?;
+    let trust = windows.iter().map(|(reading, _)| reading.trust).max().unwrap_or(Trust::None);
+    let mut flags: Vec<_> = windows.iter().flat_map(|(reading, _)| reading.flags.iter().copied()).collect();
+    flags.sort_unstable();
+    flags.dedup();
+    let valid: Vec<(&Reading, f64, f64)> = windows
+        .iter()
+        .filter_map(|&(reading, units)| Some((reading, reading.joules.filter(|_| units > 0)?.0, units as f64)))
+        .collect();
+    let count: f64 = valid.iter().map(|(_, _, units)| units).sum();
+    let joules: f64 = valid.iter().map(|(_, joules, _)| joules).sum();
     let total = (count > 0.0).then(|| joules / count);
-    let idle: Option<f64> = valid.iter().map(|window| Some(window.idle_ready_w? * window.seconds)).sum();
-    let marginal = total.and(idle).map(|idle| (joules - idle) / count);
-    let ends = range(windows, &units).or_else(|| uncertainty(&valid, &units, total?));
-    let (lo, hi) = ends.unzip();
+    let net: Option<f64> = valid.iter().map(|(reading, ..)| Some(reading.net(idle?)?.0)).sum();
+    let marginal = total.and(net).map(|net| net / count);
+    let (lo, hi) = range(&windows).or_else(|| uncertainty(&valid, total?)).unzip();
     Some(EnergyNumbers {
         source: last.source.clone(),
         trust,
+        scope: last.scope,
+        domains: last.domains.clone(),
         windows: valid.len() as u64,
         total,
         marginal,
@@ -40,33 +52,29 @@ pub(super) fn per_unit(windows: &[EnergyWindow], units: impl Fn(&EnergyWindow) -
 }
 
 /// Ends of stated ranges, summed, per unit; `None` unless some window states one.
-#[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^53")]
-fn range(windows: &[EnergyWindow], units: &impl Fn(&EnergyWindow) -> u64) -> Option<(f64, f64)> {
-    if windows.iter().all(|window| window.range_joules.is_none()) {
+fn range(windows: &[(&Reading, u64)]) -> Option<(f64, f64)> {
+    if windows.iter().all(|(reading, _)| reading.range.is_none()) {
         return None;
     }
     let (mut lo, mut hi, mut count) = (0.0, 0.0, 0.0);
-    for window in windows {
-        let Some([a, b]) = window.range_joules.or_else(|| window.joules.map(|j| [j, j])) else { continue };
+    for &(reading, units) in windows {
+        let Some((a, b)) = reading.range.or_else(|| reading.joules.map(|j| (j.0, j.0))) else { continue };
         lo += a;
         hi += b;
-        count += units(window) as f64;
+        count += units as f64;
     }
     (count > 0.0).then(|| (lo / count, hi / count))
 }
 
 /// e ∓ 2 u_c; `None` if nothing is known about the sensor and there is one window.
-#[expect(clippy::cast_precision_loss, reason = "counts of tokens and windows are far below 2^53")]
-fn uncertainty(valid: &[&EnergyWindow], units: &impl Fn(&EnergyWindow) -> u64, e: f64) -> Option<(f64, f64)> {
-    let ratios: Vec<f64> =
-        valid.iter().filter_map(|window| window.joules.map(|joules| joules / units(window) as f64)).collect();
-    let n = ratios.len() as f64;
-    let statistical = variance(&ratios).map(|variance| variance / n);
-    let bound = valid.iter().filter_map(|window| window.sensor_bound).reduce(f64::max);
+fn uncertainty(valid: &[(&Reading, f64, f64)], e: f64) -> Option<(f64, f64)> {
+    let ratios: Vec<f64> = valid.iter().map(|(_, joules, units)| joules / units).collect();
+    let statistical = variance(&ratios).map(|variance| variance / ratios.len() as f64);
+    let bound = valid.iter().filter_map(|(reading, ..)| reading.sensor_bound).reduce(f64::max);
     let sensor = bound.map(|a| (a * e).powi(2) / 3.0);
-    let seconds: f64 = valid.iter().map(|window| window.seconds).sum();
-    let tick = valid.iter().filter_map(|window| window.tick_s).reduce(f64::max);
-    let quantization = tick.map(|tau| (e * tau / seconds).powi(2) / 6.0);
+    let seconds: f64 = valid.iter().map(|(reading, ..)| reading.window_s).sum();
+    let tick = valid.iter().filter_map(|(reading, ..)| reading.tick_ms).reduce(f64::max);
+    let quantization = tick.map(|tau| (e * tau / 1000.0 / seconds).powi(2) / 6.0);
     if statistical.is_none() && sensor.is_none() {
         return None;
     }
@@ -77,28 +85,22 @@ fn uncertainty(valid: &[&EnergyWindow], units: &impl Fn(&EnergyWindow) -> u64, e
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::energy::Flag;
+    use crate::units::Joules;
 
-    fn window(joules: Option<f64>, seconds: f64, tokens: u64) -> EnergyWindow {
-        EnergyWindow {
+    fn reading(joules: Option<f64>, window_s: f64) -> Reading {
+        Reading {
+            joules: joules.map(Joules),
             source: "powercap".into(),
             trust: Trust::Counter,
-            domains: vec!["package-0".into()],
-            joules,
-            range_joules: None,
-            seconds,
-            tokens,
-            idle_bare_w: None,
-            idle_ready_w: Some(45.0),
-            sensor_bound: None,
-            tick_s: None,
-            flags: vec![],
+            ..Reading::none(window_s)
         }
     }
 
     #[test]
     fn per_token_energy_follows_the_reference_vectors() {
         // V2: 9000 J in 60 s over 30 requests of 128 further tokens at 45 W idle.
-        let numbers = per_unit(&[window(Some(9000.0), 60.0, 30 * 128)], |w| w.tokens).unwrap();
+        let numbers = per_unit([(&reading(Some(9000.0), 60.0), 30 * 128)], Some(&reading(Some(450.0), 10.0))).unwrap();
         assert_eq!((numbers.total, numbers.marginal), (Some(2.343_75), Some(1.640_625)));
         assert_eq!(numbers.lo, None, "one window of an uncharacterized sensor has no interval");
     }
@@ -108,32 +110,36 @@ mod tests {
         // V8: e = 2.31 2.36 2.29 2.34 2.40, a = 5 %, tick 0.1 s, 60 s in all: U = 0.140506726.
         let windows: Vec<_> = [2.31, 2.36, 2.29, 2.34, 2.40]
             .iter()
-            .map(|e| EnergyWindow { sensor_bound: Some(0.05), tick_s: Some(0.1), ..window(Some(e * 100.0), 12.0, 100) })
+            .map(|e| Reading { sensor_bound: Some(0.05), tick_ms: Some(100.0), ..reading(Some(e * 100.0), 12.0) })
             .collect();
-        let numbers = per_unit(&windows, |w| w.tokens).unwrap();
+        let numbers = per_unit(windows.iter().map(|window| (window, 100)), None).unwrap();
         let (e, lo, hi) = (numbers.total.unwrap(), numbers.lo.unwrap(), numbers.hi.unwrap());
         assert!((e - 2.34).abs() < 1e-12);
         assert!(((hi - lo) / 2.0 - 0.140_506_726).abs() < 1e-8, "{}", (hi - lo) / 2.0);
+        assert_eq!(numbers.marginal, None, "idle power was not metered");
     }
 
     #[test]
     fn an_invalid_window_is_not_zero_joules() {
-        let numbers = per_unit(&[window(None, 10.0, 100), window(Some(50.0), 10.0, 100)], |w| w.tokens).unwrap();
+        let (bad, good) = (reading(None, 10.0), reading(Some(50.0), 10.0));
+        let numbers = per_unit([(&bad, 100), (&good, 100)], None).unwrap();
         assert_eq!((numbers.windows, numbers.total), (1, Some(0.5)));
-        let none = per_unit(&[window(None, 10.0, 100)], |w| w.tokens).unwrap();
+        let none = per_unit([(&bad, 100)], None).unwrap();
         assert_eq!((none.windows, none.total, none.marginal), (0, None, None));
-        assert_eq!(per_unit(&[], |w| w.tokens), None);
+        assert_eq!(per_unit([], None), None);
     }
 
     #[test]
-    fn the_worst_trust_class_and_every_flag_are_kept() {
-        let mut estimate = window(Some(80.0), 10.0, 100);
-        estimate.trust = Trust::Estimated;
-        estimate.range_joules = Some([40.0, 160.0]);
-        estimate.flags = vec!["hypervisor".into()];
-        let numbers = per_unit(&[estimate.clone(), estimate], |w| w.tokens).unwrap();
-        assert_eq!(numbers.trust, Trust::Estimated);
+    fn an_estimate_is_a_range_without_a_value() {
+        let estimate = Reading {
+            range: Some((40.0, 160.0)),
+            trust: Trust::Estimated,
+            flags: vec![Flag::Hypervisor],
+            ..reading(None, 10.0)
+        };
+        let numbers = per_unit([(&estimate, 100), (&estimate, 100)], None).unwrap();
+        assert_eq!((numbers.trust, numbers.total), (Trust::Estimated, None));
         assert_eq!((numbers.lo, numbers.hi), (Some(0.4), Some(1.6)));
-        assert_eq!(numbers.flags, ["hypervisor"]);
+        assert_eq!(numbers.flags, [Flag::Hypervisor]);
     }
 }

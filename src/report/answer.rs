@@ -1,0 +1,102 @@
+//! The answer in one sentence, with its bound.
+
+use super::number::{percent, plain, significant, with_ends};
+use super::one_line;
+use crate::decide::Verdict;
+use crate::quality::task::BarMetric;
+use crate::store::derived::{Answer, AnswerOutcome, CostBasis, TaskNumbers};
+use crate::store::record::Record;
+
+/// One sentence per task.
+#[must_use]
+pub fn sentences(record: &Record) -> Vec<String> {
+    record.derived.answers.iter().map(|answer| one_line(&sentence(record, answer))).collect()
+}
+
+fn sentence(record: &Record, answer: &Answer) -> String {
+    let Some(task) = record.raw.tasks.iter().find(|task| task.name == answer.task) else { return String::new() };
+    let metric = match task.metric {
+        BarMetric::PassRate => "pass rate",
+        BarMetric::MeanScore => "mean score",
+    };
+    let bar = format!("{} at {metric} ≥ {}", answer.task, plain(task.rule.bar.get()));
+    let confidence = plain((1.0 - task.rule.alpha) * 100.0);
+    match &answer.outcome {
+        AnswerOutcome::Cheapest { tier, ties, cheaper_undecided } => {
+            let mut text = format!("The cheapest tier that clears {bar} with {confidence} % confidence is {tier}");
+            if let Some(numbers) = record.derived.task_of(tier, &answer.task) {
+                text.push_str(&figures(numbers, answer.basis));
+            }
+            text.push('.');
+            if !ties.is_empty() {
+                text.push_str(&format!(" Its cost is a tie with {}.", list(ties)));
+            }
+            if !cheaper_undecided.is_empty() {
+                text.push_str(&format!(" Cheaper but undecided within the budget: {}.", list(cheaper_undecided)));
+            }
+            text
+        }
+        AnswerOutcome::NoneClears => {
+            let mut text = format!("No tier clears {bar}.");
+            let best = record
+                .derived
+                .tasks
+                .iter()
+                .filter(|numbers| numbers.task == answer.task)
+                .filter_map(|numbers| Some((numbers, numbers.pass_rate?)))
+                .max_by(|a, b| a.1.value.total_cmp(&b.1.value));
+            if let Some((numbers, rate)) = best {
+                let (tier, items) = (&numbers.tier, numbers.items);
+                text.push_str(&format!(" The best, {tier}, passes {} of {items} items.", percent(&rate)));
+            }
+            text
+        }
+        AnswerOutcome::Undecided { tiers, items_needed } => {
+            let mut text = format!("Undecided within the budget: no tier clears {bar} yet; {} may", list(tiers));
+            match items_needed {
+                Some(items) => text.push_str(&format!(" (about {items} more items would decide one).")),
+                None => text.push_str(" (a pass rate at the bar itself: no number of items is expected to decide)."),
+            }
+            text
+        }
+        AnswerOutcome::NoResults => format!("No tier has results for {bar}."),
+    }
+}
+
+/// `: $0.213 [0.193, 0.236] per 1,000 solved items, pass rate 82.0 % [76.1, 86.7] on 200 items`.
+fn figures(numbers: &TaskNumbers, basis: CostBasis) -> String {
+    let mut parts = Vec::new();
+    match (basis, numbers.usd_per_1k_solved) {
+        (CostBasis::UsdPer1kSolved, Some(cost)) => {
+            let energy = if numbers.cost_has_energy { "" } else { " (excluding electricity)" };
+            parts.push(format!("${} per 1,000 solved items{energy}", with_ends(&cost, 3)));
+        }
+        _ => parts.extend(numbers.seconds_per_item.map(|s| format!("{} s per item", significant(s, 3)))),
+    }
+    parts.extend(numbers.pass_rate.map(|rate| format!("pass rate {} on {} items", percent(&rate), numbers.items)));
+    if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) }
+}
+
+fn list(tiers: &[crate::plan::TierKey]) -> String {
+    tiers.iter().map(|tier| tier.0.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// The verdict as shown in a row: the answer is pointed at, ties are called ties.
+#[must_use]
+pub fn verdict_cell(record: &Record, numbers: &TaskNumbers) -> String {
+    let mark =
+        record.derived.answers.iter().find(|answer| answer.task == numbers.task).and_then(|answer| {
+            match &answer.outcome {
+                AnswerOutcome::Cheapest { tier, ties, .. } if *tier == numbers.tier => {
+                    Some(if ties.is_empty() { " ← cheapest" } else { " ← cheapest (tie)" })
+                }
+                AnswerOutcome::Cheapest { ties, .. } if ties.contains(&numbers.tier) => Some(" (tie)"),
+                _ => None,
+            }
+        });
+    let more = match numbers.verdict() {
+        Verdict::Undecided { more_items: Some(items) } => format!(" (≈ {items} more items)"),
+        _ => String::new(),
+    };
+    format!("{}{}{more}", numbers.verdict(), mark.unwrap_or_default())
+}

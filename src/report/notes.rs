@@ -1,0 +1,197 @@
+//! Assumptions and caveats, printed beneath every table that uses them.
+
+use super::number::{plain, significant};
+use super::one_line;
+use crate::quality::task::Decode;
+use crate::store::record::{Assumed, CostFacts, HardwareCost, Record};
+
+/// One line each, in the order a sceptical reader asks.
+#[must_use]
+pub fn notes(record: &Record) -> Vec<String> {
+    let mut notes = vec![host(record), build(record), speed(record)];
+    notes.extend(energy(record));
+    notes.extend(cost(record));
+    notes.extend(verdicts(record));
+    notes.extend(caveats(record));
+    notes.extend(record.derived.findings.iter().map(|finding| format!("Finding: {finding}")));
+    notes.extend(record.raw.warnings.iter().map(|warning| format!("Warning: {warning}")));
+    notes.extend(failures(record));
+    if record.raw.run.interrupted {
+        notes.push("The run was interrupted: cells that had not finished are missing.".into());
+    }
+    notes.iter().map(|note| one_line(note)).collect()
+}
+
+fn host(record: &Record) -> String {
+    let host = &record.raw.host;
+    let mut parts = vec![host.cpu.clone().unwrap_or_else(|| host.arch.clone())];
+    parts.extend(host.physical_cores.map(|n| format!("{n} cores")));
+    parts.extend(host.memory.total.map(|bytes| format!("{} MiB memory", super::number::mib(bytes))));
+    parts.extend(record.raw.bandwidth.iter().filter_map(|fact| {
+        let rate = significant(fact.memory? / 1e9, 3);
+        Some(format!("{rate} GB/s measured memory bandwidth on {} threads", fact.threads))
+    }));
+    parts.extend(host.hypervisor.as_ref().map(|name| format!("virtual machine ({name})")));
+    format!("Host: {}.", parts.join(", "))
+}
+
+fn build(record: &Record) -> String {
+    let build = &record.raw.build;
+    let revision = build.revision.as_ref().map(|r| format!(" ({r})")).unwrap_or_default();
+    let debug = if build.profile == "release" { "" } else { "; NOT a release build: numbers mean nothing" };
+    let run = &record.raw.run;
+    format!("Measured by tierbench {}{revision}, run {}, {}{debug}.", build.version, run.id, run.started_at)
+}
+
+fn speed(record: &Record) -> String {
+    let counts = record.derived.speed.iter().map(|numbers| numbers.n);
+    let trials = match (counts.clone().min(), counts.max()) {
+        (Some(least), Some(most)) if least == most => format!("{least} trials"),
+        (Some(least), Some(most)) => format!("{least} to {most} trials"),
+        _ => "trials".to_owned(),
+    };
+    format!(
+        "Speed: median of {trials} per cell, ± the longer arm of its bootstrap {} % interval; tiers interleaved in \
+         random blocks, seed {}.",
+        significant(record.raw.plan.level * 100.0, 2),
+        record.raw.plan.interleave_seed,
+    )
+}
+
+fn energy(record: &Record) -> Vec<String> {
+    let mut sources: Vec<String> = Vec::new();
+    for energy in record.derived.speed.iter().filter_map(|numbers| numbers.energy.as_ref()) {
+        let flags: String = energy.flags.iter().map(|flag| format!(", {flag}")).collect();
+        let domains = if energy.domains.is_empty() { String::new() } else { format!(" {}", energy.domains.join("+")) };
+        let source = format!("{}{domains} (trust: {}{flags})", energy.source, energy.trust);
+        if !sources.contains(&source) {
+            sources.push(source);
+        }
+    }
+    if sources.is_empty() {
+        return vec!["Energy: not metered; `tierbench doctor` says what would unlock a meter.".into()];
+    }
+    vec![format!("Energy: gross, per decoded token; {}.", sources.join("; "))]
+}
+
+fn cost(record: &Record) -> Vec<String> {
+    let facts: &CostFacts = &record.raw.cost;
+    let mut notes = Vec::new();
+    let with_energy =
+        record.derived.tiers.iter().any(|tier| tier.usd_per_mtok_out.is_some_and(|cost| cost.electricity.is_some()));
+    let rented = matches!(facts.hardware, Some(HardwareCost::Rented(_)));
+    match (&facts.electricity_usd_per_kwh, with_energy) {
+        (_, false) if rented => {}
+        (Some(tariff), true) => notes.push(format!(
+            "Electricity: ${}/kWh at PUE {} ({}).",
+            plain(tariff.value),
+            plain(facts.pue.value),
+            sources(&[tariff, &facts.pue]),
+        )),
+        (Some(_), false) => notes.push("Cost excludes the electricity of computing: energy is unknown.".into()),
+        (None, _) => notes.push("Cost excludes electricity: no tariff given.".into()),
+    }
+    notes.push(hardware(facts));
+    notes.extend(
+        facts
+            .idle_wall_w
+            .as_ref()
+            .map(|watts| format!("Idle power: {} W at the wall ({}).", plain(watts.value), sources(&[watts]))),
+    );
+    if record.derived.tiers.iter().any(|tier| tier.usd_per_mtok_out.is_some()) {
+        notes.push("Batch size 1 is an upper bound for cost: serving requests together is cheaper per token.".into());
+    }
+    notes
+}
+
+fn hardware(facts: &CostFacts) -> String {
+    match &facts.hardware {
+        None => "Cost excludes hardware: no purchase price or rent given.".into(),
+        Some(HardwareCost::Rented(rent)) => format!(
+            "Hardware: rented at ${}/h, busy {} % of the time; electricity included ({}).",
+            plain(rent.usd_per_hour.value),
+            plain(rent.utilization.value * 100.0),
+            sources(&[&rent.usd_per_hour, &rent.utilization]),
+        ),
+        Some(HardwareCost::Owned(owned)) => {
+            let rate = owned.discount_rate.as_ref();
+            let discount = rate.map(|rate| format!(", discounted at {} % a year", plain(rate.value * 100.0)));
+            let (price, salvage, life) = (&owned.price_usd, &owned.salvage_usd, &owned.life_years);
+            let (maintenance, busy) = (&owned.maintenance_usd_per_year, &owned.utilization);
+            format!(
+                "Hardware: bought for ${}, worth ${} after {} years, maintenance ${} a year, busy {} % of the time{} ({}).",
+                plain(price.value),
+                plain(salvage.value),
+                plain(life.value),
+                plain(maintenance.value),
+                plain(busy.value * 100.0),
+                discount.unwrap_or_default(),
+                sources(&[price, salvage, life, maintenance, busy]),
+            )
+        }
+    }
+}
+
+/// Sources with their dates, each once: `EIA, 2025-06-25; assumption`.
+fn sources(assumed: &[&Assumed]) -> String {
+    let mut seen: Vec<String> = Vec::new();
+    for assumed in assumed {
+        let date = assumed.date.as_ref().map(|date| format!(", {date}")).unwrap_or_default();
+        let source = format!("{}{date}", assumed.source);
+        if !seen.contains(&source) {
+            seen.push(source);
+        }
+    }
+    seen.join("; ")
+}
+
+fn verdicts(record: &Record) -> Vec<String> {
+    record
+        .raw
+        .tasks
+        .iter()
+        .map(|task| {
+            let rule = &task.rule;
+            let margin = if rule.margin > 0.0 {
+                format!("; CLEARS means not below {}", plain(rule.bar.get() - rule.margin))
+            } else {
+                String::new()
+            };
+            let baseline = task
+                .baseline
+                .as_ref()
+                .map(|baseline| format!("; `{}` passes {} %", baseline.name, plain(baseline.pass_rate * 100.0)));
+            format!(
+                "{}: sequential test on items in seeded order ({}), valid at any stopping time; a wrong CLEARS with \
+                 probability at most {} % over {} tiers, a wrong FAILS at most {} % per tier{margin}{}.",
+                task.name,
+                match task.decode {
+                    Decode::Loglikelihood => "choices by likelihood",
+                    Decode::Free => "greedy text",
+                },
+                plain(rule.alpha * 100.0),
+                rule.tiers,
+                plain(rule.beta * 100.0),
+                baseline.unwrap_or_default(),
+            )
+        })
+        .collect()
+}
+
+fn caveats(record: &Record) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    for engine in record.raw.tiers.iter().filter_map(|tier| tier.engine.as_ref()) {
+        for caveat in &engine.caveats {
+            let note = format!("{} {}: {caveat}", engine.name, engine.version);
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+    }
+    notes
+}
+
+fn failures(record: &Record) -> Vec<String> {
+    let failed = record.raw.cells.iter().filter_map(|cell| Some((cell, cell.error()?)));
+    failed.map(|(cell, error)| format!("Failed: {} on {}: {error}", cell.tier, cell.subject)).collect()
+}

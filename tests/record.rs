@@ -1,0 +1,194 @@
+//! `verify` recomputes a record and names what differs; hostile files get one line and never a panic.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod example;
+
+use example::{record, tierbench, write};
+use serde_json::{Value, json};
+use tierbench::decide::Verdict;
+use tierbench::store::canonical::content_hash;
+use tierbench::store::derived::AnswerOutcome;
+use tierbench::store::record::Record;
+
+fn value() -> Value {
+    serde_json::to_value(record()).unwrap()
+}
+
+/// Seals a changed record again, as a forger would.
+fn reseal(mut value: Value) -> Value {
+    value["content_sha256"] = json!(content_hash(&value));
+    value
+}
+
+/// Exit code, stdout and stderr of `tierbench verify` on this file content.
+fn verify(text: &[u8]) -> (i32, String, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("record.json");
+    std::fs::write(&path, text).unwrap();
+    let output = tierbench(dir.path()).arg("verify").arg(&path).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn verify_value(value: &Value) -> (i32, String, String) {
+    verify(value.to_string().as_bytes())
+}
+
+#[test]
+fn an_untouched_record_verifies_and_survives_reformatting() {
+    let (code, out, err) = verify_value(&value());
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.starts_with("verified: "), "{out}");
+    // Keys in another order and other whitespace are the same record.
+    let mut reordered = serde_json::Map::new();
+    for (key, child) in value().as_object().unwrap().iter().rev() {
+        reordered.insert(key.clone(), child.clone());
+    }
+    assert_eq!(verify(serde_json::to_string_pretty(&reordered).unwrap().as_bytes()).0, 0);
+}
+
+#[test]
+fn the_first_number_that_differs_is_named_with_both_values() {
+    for (pointer, path) in [
+        ("/derived/speed/0/median", "derived.speed[0].median"),
+        ("/derived/tasks/1/usd_per_1k_solved/hi", "derived.tasks[1].usd_per_1k_solved.hi"),
+        ("/derived/tiers/0/usd_per_mtok_out/total", "derived.tiers[0].usd_per_mtok_out.total"),
+    ] {
+        let mut tampered = value();
+        let number = tampered.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}"));
+        *number = json!(number.as_f64().unwrap() * 1.01);
+        for tampered in [tampered.clone(), reseal(tampered)] {
+            let (code, out, _) = verify_value(&tampered);
+            assert_eq!(code, 6);
+            assert!(out.contains(path) && out.contains("stored") && out.contains("recomputed"), "{out}");
+        }
+    }
+}
+
+#[test]
+fn a_changed_raw_sample_shows_in_what_was_derived_from_it() {
+    let mut tampered = value();
+    tampered["raw"]["cells"][0]["outcome"]["speed"]["samples"][0]["elapsed_ns"] = json!(1_000_000);
+    let (code, out, _) = verify_value(&reseal(tampered));
+    assert_eq!(code, 6);
+    assert!(out.contains("derived.speed[0]"), "{out}");
+    let mut tampered = value();
+    tampered["raw"]["cells"][2]["outcome"]["task"]["items"][9]["pass"] = json!(true);
+    let (code, out, _) = verify_value(&reseal(tampered));
+    assert!(code == 6 && out.contains("derived.tasks[0].passes"), "{out}");
+}
+
+#[test]
+fn a_changed_fact_that_no_number_depends_on_breaks_the_hash() {
+    let mut tampered = value();
+    tampered["raw"]["host"]["cpu"] = json!("A much slower CPU");
+    let (code, out, _) = verify_value(&tampered);
+    assert!(code == 6 && out.contains("content_sha256"), "{out}");
+    let mut unknown = value();
+    unknown["raw"]["note"] = json!("fields of later versions count too");
+    assert_eq!(verify_value(&unknown).0, 6);
+    assert_eq!(verify_value(&reseal(unknown)).0, 0);
+}
+
+#[test]
+fn joules_that_their_own_counter_reads_contradict_are_found() {
+    let mut tampered = value();
+    let reading = &mut tampered["raw"]["cells"][0]["outcome"]["speed"]["windows"][0]["reading"];
+    reading["raw"] = json!([{"kind": "counter", "domain": "package-0", "counted": true, "joules_per_count": 1e-6,
+        "range": 262_143_328_850_u64, "start": 0, "stop": 1_000_000, "wraps": 0}]);
+    let forged = Record::from_raw(serde_json::from_value(tampered["raw"].clone()).unwrap());
+    let forged = serde_json::to_value(forged.unwrap()).unwrap();
+    let (code, out, _) = verify_value(&forged);
+    assert_eq!(code, 6, "{out}");
+    assert!(out.contains("raw.cells[0]") && out.contains("joules") && out.contains("recomputed 1.0"), "{out}");
+}
+
+#[test]
+fn hostile_files_end_with_one_line_and_code_1() {
+    let good = value().to_string();
+    let mut future = value();
+    future["schema_version"] = json!(2);
+    let mut cases: Vec<(Vec<u8>, &str)> = vec![
+        (Vec::new(), "not complete JSON"),
+        (good.as_bytes()[..good.len() / 2].to_vec(), "not complete JSON"),
+        (b"\x00\xff\xfe".to_vec(), "not complete JSON"),
+        (b"{}".to_vec(), "not a tierbench record"),
+        (future.to_string().into_bytes(), "update tierbench"),
+        ("[".repeat(5_000_000).into_bytes(), "recursion limit"),
+        (format!("{{\"schema\":{}", "{\"a\":".repeat(1_000_000)).into_bytes(), "recursion limit"),
+    ];
+    for (pointer, absurd, why) in [
+        ("/raw/cells/0/outcome/speed/samples/0/elapsed_ns", json!(0), "elapsed_ns is 0"),
+        ("/raw/cells/0/outcome/speed/samples/0/elapsed_ns", json!(-5), "not a tierbench record"),
+        ("/raw/cells/0/outcome/speed/samples/0/tokens", json!(1_000_000_000_u64), "pp512 processes 512"),
+        ("/raw/cells/0/tier", json!("ghost"), "`ghost` is not listed"),
+        ("/raw/cells/2/outcome/task/items/0/score", json!(7.0), "outside 0..1"),
+        ("/raw/cells/2/outcome/task/items/1/item", json!("ticket-0"), "twice"),
+        ("/raw/tasks/0/rule/bar", json!(1.0), "between 0 and 1"),
+        ("/raw/tasks/0/rule/alpha", json!(0.0), "between 0 and 1"),
+        ("/raw/tasks/0/rule/n_max", json!(1_000_000), "more than 5000 items"),
+        ("/raw/cost/hardware/owned/utilization/value", json!(0.0), "above 0"),
+        ("/raw/run/id", json!("../../etc/passwd"), "letters, digits"),
+        ("/raw/plan/level", json!(2.0), "between 0 and 1"),
+        ("/raw/cells/0/subject/workload/n_prompt", json!(513), "another workload"),
+    ] {
+        let mut value = value();
+        *value.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = absurd;
+        cases.push((value.to_string().into_bytes(), why));
+    }
+    for (bytes, why) in cases {
+        let (code, out, err) = verify(&bytes);
+        assert_eq!((code, out.as_str()), (1, ""), "{why}: {err}");
+        assert!(err.contains(why), "{why}: {err}");
+        assert_eq!(err.lines().count(), 1, "{err}");
+        assert!(err.len() < 600, "{err}");
+    }
+}
+
+#[test]
+fn a_missing_file_and_a_directory_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    for path in [dir.path().join("none.json"), dir.path().to_owned()] {
+        let output = tierbench(dir.path()).arg("verify").arg(&path).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(err.contains(path.to_str().unwrap()) && err.lines().count() == 1, "{err}");
+    }
+}
+
+#[test]
+fn verdicts_and_the_answer_follow_from_the_items() {
+    let record = record();
+    let verdicts: Vec<_> = record.derived.tasks.iter().map(|numbers| numbers.verdict()).collect();
+    assert_eq!(verdicts, [Verdict::Clears, Verdict::Clears, Verdict::Fails]);
+    let AnswerOutcome::Cheapest { tier, cheaper_undecided, .. } = &record.derived.answers[0].outcome else {
+        panic!("{:?}", record.derived.answers)
+    };
+    assert!(tier.0.contains("q4_1") && cheaper_undecided.is_empty());
+    // A tier that fails is never on the way to the answer, however cheap it is per item.
+    assert!(record.derived.ladder[0].0.contains("q2_k"));
+}
+
+#[test]
+fn derived_numbers_match_the_reference_vectors() {
+    let record = record();
+    let decode = record.derived.speed.iter().find(|n| n.test == "tg128" && n.tier.0.contains("q4_1")).unwrap();
+    assert_eq!(decode.median, Some(128.0));
+    let energy = decode.energy.as_ref().unwrap();
+    assert!((energy.total.unwrap() - 0.5).abs() < 1e-12);
+    // V4's hardware: 0.188584475 + 0.0306 $/h; at 128 tok/s, and 0.5 J/token at 0.17 $/kWh.
+    let cost = record.derived.tier_of(&decode.tier).unwrap().usd_per_mtok_out.unwrap();
+    let hardware = (0.188_584_475 + 0.0306) * 1e6 / (3600.0 * 128.0);
+    assert!((cost.hardware.unwrap() - hardware).abs() < 1e-8, "{cost:?}");
+    assert!((cost.electricity.unwrap() - 0.5 / 3.6 * 0.17).abs() < 1e-12);
+    assert!(cost.lo < cost.total && cost.total < cost.hi);
+}
+
+#[test]
+fn a_record_can_be_read_from_stdin() {
+    let dir = tempfile::tempdir().unwrap();
+    tierbench(dir.path()).args(["verify", "-"]).write_stdin(value().to_string()).assert().success();
+    let path = write(dir.path(), "r.json", &value());
+    tierbench(dir.path()).arg("verify").arg(path).assert().success();
+}

@@ -1,0 +1,219 @@
+//! Reports, splices, exports, comparisons and the history through the binary.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod example;
+
+use std::path::Path;
+
+use example::{DECODE, TASK, raw, record, tierbench, write};
+use tierbench::store::cell::{Outcome, Subject};
+use tierbench::store::history::History;
+use tierbench::store::record::Record;
+
+fn stdout(command: &mut assert_cmd::Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn example(dir: &Path) -> std::path::PathBuf {
+    write(dir, "record.json", &serde_json::to_value(record()).unwrap())
+}
+
+#[test]
+fn the_terminal_table_shows_answer_ladder_and_assumptions() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = stdout(tierbench(dir.path()).arg("report").arg(example(dir.path())));
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn the_markdown_table_shows_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = stdout(tierbench(dir.path()).args(["report", "-o", "md"]).arg(example(dir.path())));
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_narrow_terminal_never_gets_a_line_it_must_wrap() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = stdout(tierbench(dir.path()).env("COLUMNS", "60").arg("report").arg(example(dir.path())));
+    let longest = text.lines().map(|line| line.chars().count()).max().unwrap();
+    assert!(longest <= 64, "{longest}: {text}");
+    assert!(text.contains("failed") && text.contains("(requantized from q4_1)"), "{text}");
+}
+
+#[test]
+fn csv_has_one_row_per_cell_with_unrounded_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = stdout(tierbench(dir.path()).args(["report", "-o", "csv"]).arg(example(dir.path())));
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let header = reader.headers().unwrap().clone();
+    let column = |name: &str| header.iter().position(|h| h == name).unwrap();
+    let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), raw().cells.len());
+    let decode = rows.iter().find(|row| &row[column("cell")] == "tg128" && &row[column("level")] == "q4_1").unwrap();
+    assert_eq!(&decode[column("tok_per_s")], "128");
+    assert!(decode[column("usd_per_mtok")].parse::<f64>().unwrap() > 0.0);
+    let failed = rows.iter().find(|row| !row[column("error")].is_empty()).unwrap();
+    assert!(failed[column("tok_per_s")].is_empty(), "unknown is empty, not 0");
+    let task = rows.iter().find(|row| &row[column("cell")] == TASK).unwrap();
+    assert_eq!(&task[column("verdict")], "CLEARS");
+}
+
+#[test]
+fn json_is_the_record_and_verifies() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("copy.json");
+    tierbench(dir.path()).args(["report", "-o", "json", "--to"]).arg(&out).arg(example(dir.path())).assert().success();
+    tierbench(dir.path()).arg("verify").arg(&out).assert().success();
+}
+
+#[test]
+fn hostile_names_cannot_reach_the_terminal_or_the_page() {
+    let mut raw = raw();
+    let old = raw.tiers[0].key.clone();
+    let evil = tierbench::plan::TierKey("\x1b[2J\u{202e}|<script>alert(1)</script>".into());
+    raw.tiers[0].key = evil.clone();
+    for cell in raw.cells.iter_mut().filter(|cell| cell.tier == old) {
+        cell.tier = evil.clone();
+    }
+    raw.warnings.push("=cmd()\nsecond line".into());
+    let dir = tempfile::tempdir().unwrap();
+    let path = write(dir.path(), "evil.json", &serde_json::to_value(Record::from_raw(raw).unwrap()).unwrap());
+    for format in ["table", "md", "csv"] {
+        let text = stdout(tierbench(dir.path()).args(["report", "-o", format]).arg(&path));
+        assert!(!text.contains('\x1b') && !text.contains('\u{202e}'), "{format}: {text}");
+        assert!(format != "md" || !text.contains("<script"), "{text}");
+    }
+}
+
+#[test]
+fn a_report_of_numbers_that_do_not_verify_warns() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut value = serde_json::to_value(record()).unwrap();
+    value["derived"]["speed"][0]["median"] = serde_json::json!(1e9);
+    let path = write(dir.path(), "forged.json", &value);
+    let output = tierbench(dir.path()).arg("report").arg(path).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(err.contains("does not verify: derived.speed[0].median"), "{err}");
+}
+
+#[test]
+fn splicing_a_readme_twice_changes_it_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let readme = dir.path().join("README.md");
+    std::fs::write(&readme, "# T\n\n<!-- BEGIN tierbench -->\n<!-- END tierbench -->\n\nrest\n").unwrap();
+    let record = example(dir.path());
+    let splice = || {
+        tierbench(dir.path()).arg("report").arg(&record).arg("--splice").arg(&readme).assert().success();
+        std::fs::read_to_string(&readme).unwrap()
+    };
+    let once = splice();
+    assert!(once.starts_with("# T\n") && once.ends_with("\n\nrest\n") && once.contains("| tier |"), "{once}");
+    assert!(once.contains("Made by `tierbench report "), "{once}");
+    assert_eq!(splice(), once);
+    std::fs::write(&readme, "no markers").unwrap();
+    let output = tierbench(dir.path()).arg("report").arg(&record).arg("--splice").arg(&readme).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && err.contains("no tierbench markers"), "{err}");
+    assert_eq!(std::fs::read_to_string(&readme).unwrap(), "no markers");
+}
+
+#[test]
+fn compare_gives_ratios_and_guards_a_tier() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = example(dir.path());
+    let mut slower = raw();
+    for cell in &mut slower.cells {
+        if let (Subject::Workload(w), Outcome::Speed(trials)) = (&cell.subject, &mut cell.outcome)
+            && *w == DECODE
+        {
+            for sample in &mut trials.samples {
+                sample.elapsed_ns = sample.elapsed_ns * 5 / 4;
+            }
+        }
+    }
+    slower.build.rustc = Some("rustc 1.96.0".into());
+    let b = write(dir.path(), "b.json", &serde_json::to_value(Record::from_raw(slower).unwrap()).unwrap());
+    let compare = |extra: &[&str]| {
+        let output = tierbench(dir.path()).arg("compare").args([&a, &b]).args(extra).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let (code, out, _) = compare(&[]);
+    assert_eq!(code, 0);
+    assert!(out.contains("0.8000 [") && out.contains("lower") && out.contains("tie"), "{out}");
+    assert!(out.contains("rustc: — → rustc 1.96.0"), "{out}");
+    let (code, _, err) = compare(&["--fail-if", "tg128 < 0.95"]);
+    assert!(code == 1 && err.contains("tg128 is 0.8000 of A"), "{err}");
+    assert_eq!(compare(&["--fail-if", "tg128 < 0.75", "--fail-if", "pass_rate < 0.99"]).0, 0);
+    let (code, _, err) = compare(&["--fail-if", "tg999 < 0.95"]);
+    assert!(code == 1 && err.contains("nothing named `tg999`"), "{err}");
+    assert_eq!(compare(&["--fail-if", "nonsense"]).0, 2);
+    let (code, out, _) = compare(&["-o", "json"]);
+    let parsed: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(code == 0 && parsed["shared"].as_array().unwrap().len() >= 8, "{out}");
+}
+
+#[test]
+fn a_run_is_listed_shown_reported_exported_removed_and_imported_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let record = record();
+    let id = {
+        let mut history = History::open(dir.path()).unwrap();
+        let run = history.open_run("plan", "smollm2 ladder", false).unwrap();
+        let mut raw = record.raw.clone();
+        raw.run.id.clone_from(&run.id);
+        history.save_header(&run, &raw).unwrap();
+        for cell in &raw.cells {
+            history.commit_cell(&run, cell).unwrap();
+        }
+        // As after a kill: the record is made from header and cells.
+        let interrupted = history.record(&run.id).unwrap();
+        assert!(interrupted.raw.run.interrupted && interrupted.derived.answers == record.derived.answers);
+        history.finish_run(&run, &Record::from_raw(raw).unwrap()).unwrap();
+        assert!(!history.record(&run.id).unwrap().raw.run.interrupted);
+        run.id.clone()
+    };
+    let list = stdout(tierbench(dir.path()).arg("history"));
+    assert!(list.contains(&id) && list.contains("finished") && list.contains("smollm2 ladder"), "{list}");
+    let shown = stdout(tierbench(dir.path()).args(["history", "show", "latest"]));
+    assert!(shown.contains("135 of 150 items passed") && shown.contains("failed: the model produced NaN"), "{shown}");
+    let report = stdout(tierbench(dir.path()).arg("report"));
+    assert!(report.contains("The cheapest tier that clears support_tickets"), "{report}");
+
+    let items = stdout(tierbench(dir.path()).args(["export", "-o", "jsonl"]));
+    assert_eq!(items.lines().count(), 150 + 150 + 60);
+    let trials = stdout(tierbench(dir.path()).args(["export", &id, "-o", "csv", "--rows", "trials"]));
+    assert_eq!(trials.lines().count(), 1 + 5 * 5);
+
+    let all = stdout(tierbench(dir.path()).args(["export", "--all"]));
+    let backup = dir.path().join("all.jsonl");
+    std::fs::write(&backup, &all).unwrap();
+    tierbench(dir.path()).args(["history", "rm", &id]).assert().success();
+    assert!(stdout(tierbench(dir.path()).arg("history")).contains("No runs yet"));
+    let twice = || tierbench(dir.path()).args(["history", "import"]).arg(&backup).assert().success();
+    twice().stderr(predicates::str::contains("1 records added, 0 already there"));
+    twice().stderr(predicates::str::contains("0 records added, 1 already there"));
+    assert!(stdout(tierbench(dir.path()).args(["report", &id])).contains("The cheapest tier"));
+    std::fs::write(&backup, all.replace("\"passes\":135", "\"passes\":149")).unwrap();
+    tierbench(dir.path()).args(["history", "import"]).arg(&backup).assert().code(6);
+}
+
+#[test]
+fn an_empty_history_and_an_unknown_run_say_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    for (args, code, why) in [
+        (vec!["report"], 2, "`tierbench run` makes one"),
+        (vec!["report", "20990101"], 1, "no run `20990101`"),
+        (vec!["history", "rm", "latest"], 1, "no run `latest`"),
+        (vec!["history", "import", "/nonexistent.jsonl"], 1, "/nonexistent.jsonl"),
+    ] {
+        let output = tierbench(dir.path()).args(&args).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {err}");
+        assert!(err.contains(why) && err.lines().count() == 1, "{args:?}: {err}");
+    }
+}
