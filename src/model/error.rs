@@ -94,6 +94,12 @@ pub enum ModelError {
     /// A vocabulary that cannot be used.
     #[error(transparent)]
     Tokenizer(#[from] super::tokenizer::TokenizerError),
+    /// A chat template that cannot be used, or does not take a chat.
+    #[error(transparent)]
+    Chat(#[from] super::chat::ChatError),
+    /// A level that could not be made.
+    #[error(transparent)]
+    Quantize(#[from] super::quantize::QuantizeError),
     /// The platform names no cache directory.
     #[error("no cache directory: neither TIERBENCH_CACHE nor a home directory is set")]
     NoCacheDir,

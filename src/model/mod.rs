@@ -5,9 +5,11 @@
 
 mod cache;
 pub mod catalogue;
+pub mod chat;
 mod error;
 pub mod gguf;
 mod lockfile;
+pub mod quantize;
 mod resolve;
 mod source;
 pub mod tokenizer;
