@@ -1,6 +1,7 @@
 //! What is to be run: tiers, workloads, cells and the plan they form. Pure: no clock, file or environment.
 
 pub mod axis;
+pub mod quote;
 mod tier;
 mod workload;
 

@@ -151,7 +151,7 @@ impl ChatTemplate {
     /// As [`ChatTemplate::render`].
     pub fn render_with(&self, messages: &[Message], options: &RenderOptions) -> Result<String, ChatError> {
         let mut variables = vec![
-            ("messages", Value::from_serialize(messages)),
+            ("messages", Value::from(minijinja::value::Serde(messages))),
             ("add_generation_prompt", options.add_generation_prompt.into()),
             ("bos_token", self.bos.as_str().into()),
             ("eos_token", self.eos.as_str().into()),

@@ -1,0 +1,109 @@
+//! Speed cells of all tiers, interleaved.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use super::Run;
+use super::ladder::failed_cell;
+use crate::cli::interrupt;
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::measure::{self, Event, Instruments, MeasureError, Protocol, SpeedCell, measure_cells};
+use crate::plan::TierKey;
+use crate::store::cell::{Cell, Outcome, Subject};
+use crate::store::clock;
+
+/// Share of the budget that speed may take; the rest is for judging.
+const SPEED_SHARE: f64 = 0.4;
+
+impl Run<'_> {
+    pub(super) fn measure_speed(&mut self) -> Result<()> {
+        let mut loaded: Vec<(TierKey, Box<dyn Engine>)> = Vec::new();
+        let mut places = Vec::new();
+        for (place, (facts, engine)) in self.raw.tiers.iter().zip(&mut self.engines).enumerate() {
+            if let Some(engine) = engine.take() {
+                loaded.push((facts.key.clone(), engine));
+                places.push(place);
+            }
+        }
+        let (keys, mut engines): (Vec<TierKey>, Vec<Box<dyn Engine>>) = loaded.into_iter().unzip();
+        let cells = self.cells_to_measure(&keys);
+        let results = self.measure_interleaved(&mut engines, &cells);
+        for (place, engine) in places.into_iter().zip(engines) {
+            self.engines[place] = Some(engine);
+        }
+        for (cell, result) in cells.iter().zip(results) {
+            let subject = Subject::Workload(cell.workload);
+            match result {
+                Ok(speed) => {
+                    self.commit(Cell {
+                        tier: cell.tier.clone(),
+                        subject,
+                        finished_at: clock::now(),
+                        outcome: Outcome::Speed(Box::new(speed)),
+                    })?;
+                }
+                // Not a failure of the tier: a resumed run measures it.
+                Err(MeasureError::Interrupted) => {}
+                Err(error) => self.commit(failed_cell(&cell.tier, subject, &error.to_string()))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Cells that are not stored yet; stored ones join the record.
+    fn cells_to_measure(&mut self, keys: &[TierKey]) -> Vec<measure::Cell> {
+        let mut cells = Vec::new();
+        for (engine, tier) in keys.iter().enumerate() {
+            for &workload in &self.workloads {
+                let subject = Subject::Workload(workload);
+                match self.stored.iter().find(|cell| cell.tier == *tier && cell.subject == subject) {
+                    Some(stored) => self.raw.cells.push(stored.clone()),
+                    None => cells.push(measure::Cell { tier: tier.clone(), engine, workload }),
+                }
+            }
+        }
+        cells
+    }
+
+    fn measure_interleaved(
+        &mut self,
+        engines: &mut [Box<dyn Engine>],
+        cells: &[measure::Cell],
+    ) -> Vec<Result<SpeedCell, MeasureError>> {
+        if cells.is_empty() {
+            return Vec::new();
+        }
+        let per_cell = self.budget.mul_f64(SPEED_SHARE / cells.len() as f64);
+        let protocol = Protocol {
+            budget: per_cell.min(Duration::from_secs(20)),
+            warmup_budget: per_cell.min(Duration::from_secs(20)),
+            energy_window: self.session.advised_window().min(per_cell),
+            seed: self.args.seed,
+            ..Protocol::default()
+        };
+        let turns = cells.len() as u64 * u64::from(protocol.least_turns());
+        let bar = self.ui.progress(turns, false);
+        if bar.is_hidden() {
+            self.ui.note(format_args!("measuring speed: {} cells, interleaved", cells.len()));
+        }
+        let mut instruments = Instruments { clock: &*self.clock, sysfs: &self.sysfs, energy: &mut self.session };
+        let results = measure_cells(engines, cells, &protocol, &mut instruments, &mut |event| {
+            match event {
+                Event::Warmup { cell, .. } => {
+                    bar.set_message(format!("{} {}: warm-up", cells[cell].tier, cells[cell].workload));
+                }
+                Event::Trial { cell, .. } => {
+                    bar.set_message(format!("{} {}", cells[cell].tier, cells[cell].workload));
+                    bar.inc(1);
+                    // Stopping by precision can take more trials than the least.
+                    bar.set_length(turns.max(bar.position()));
+                }
+                Event::Finished { .. } | Event::Failed { .. } => {}
+            }
+            if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        bar.finish_and_clear();
+        results
+    }
+}
