@@ -213,8 +213,7 @@ impl ActRows {
 ///
 /// # Safety
 /// `to` is valid for writes of [`Q8Row::stride`] bytes.
-#[inline(always)]
-pub(super) unsafe fn quantize_q8(x: &[f32], to: *mut u8) {
+unsafe fn quantize_q8(x: &[f32], to: *mut u8) {
     let at = Q8Row::new(x.len());
     for (b, x) in x.as_chunks::<32>().0.iter().enumerate() {
         let mut max = 0f32;
@@ -242,7 +241,7 @@ pub(super) unsafe fn quantize_q8(x: &[f32], to: *mut u8) {
 ///
 /// # Safety
 /// As [`quantize_q8`].
-#[inline(always)]
+#[inline]
 pub(super) unsafe fn put_block(to: *mut u8, at: &Q8Row, b: usize, scale: f32, sums: [i32; 2]) {
     // Sums of a block with a NaN mean nothing and may overflow.
     let sum = sums[0].wrapping_add(sums[1]);

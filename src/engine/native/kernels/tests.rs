@@ -305,6 +305,27 @@ fn bfloat16_tiles_are_closer_to_exact_than_8_bit_activations() {
 }
 
 #[test]
+fn instruction_sets_quantize_activations_alike() {
+    let mut random = Random(31);
+    for k in [32, 96, 128, 576, 1056] {
+        let mut x: Vec<f32> = (0..k).map(|_| random.uniform() * 10f32.powi((random.next() % 9) as i32 - 4)).collect();
+        x[..16].fill(0.0);
+        if k > 128 {
+            x[64..96].fill(0.0);
+        }
+        let bytes = |isa: Isa| {
+            let acts = activations(isa, &x, k, ActFormat::Q8);
+            let at = Q8Row::new(k);
+            unsafe { std::slice::from_raw_parts(acts.row(0), at.neg_sum16 + k / 4) }.to_vec()
+        };
+        let expected = bytes(Isa::Portable);
+        for isa in available() {
+            assert!(bytes(isa) == expected, "{isa} k={k}");
+        }
+    }
+}
+
+#[test]
 fn numbers_that_are_none_stay_in_their_row() {
     let mut random = Random(13);
     for ty in WeightType::ALL {

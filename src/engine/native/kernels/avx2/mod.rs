@@ -6,13 +6,16 @@
 
 mod float;
 mod integer;
+mod quantize;
 mod read;
 
 use std::arch::x86_64::*;
 
-use super::activations::{self, Form};
+use super::activations::Form;
 use super::packed::TILE;
 use super::product::Product;
+
+pub(super) use quantize::quantize_q8;
 
 /// Computes a product whose activations are in [`Form::Q8`] or [`Form::F32`].
 ///
@@ -26,16 +29,6 @@ pub(super) unsafe fn multiply(product: &Product<'_>, scratch: *mut u8) {
             Form::F32 | Form::Bf16 { .. } => float::multiply(product, scratch),
         }
     }
-}
-
-/// [`activations::quantize_q8`], compiled for AVX2.
-///
-/// # Safety
-/// AVX2; `to` is valid for writes of the row's stride.
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) unsafe fn quantize_q8(x: &[f32], to: *mut u8) {
-    // SAFETY: passed on.
-    unsafe { activations::quantize_q8(x, to) }
 }
 
 /// Writes outputs 8 `half` to 8 `half` + 7 of tile `t`, or as many as exist, of one row.

@@ -31,7 +31,8 @@ pub(in super::super) unsafe fn quantize_q8(x: &[f32], to: *mut u8) {
             let mut sums = [_mm256_setzero_si256(); 4];
             for (i, values) in values.iter().enumerate().take(count) {
                 let inverse = _mm512_permutexvar_ps(_mm512_set1_epi32(i as i32), inverse);
-                let [low, high] = values.map(|x| _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(x, inverse))));
+                let low = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(values[0], inverse)));
+                let high = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(values[1], inverse)));
                 let codes = _mm256_set_m128i(high, low);
                 _mm256_storeu_si256(to.add((first + i) * 32).cast(), codes);
                 sums[i] = _mm256_dpbusd_epi32(sums[i], ones, codes);
@@ -61,12 +62,15 @@ pub(in super::super) unsafe fn quantize_q8(x: &[f32], to: *mut u8) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 #[inline]
 fn largest(values: &[[__m512; 2]; 4]) -> __m128 {
-    let [a, b, c, d] = values.map(|[low, high]| {
-        let [low, high] = [low, high].map(|x| _mm512_castps_si512(_mm512_abs_ps(x)));
-        let both = _mm512_max_epu32(low, high);
+    // Not `map`: a closure's vectors would travel through memory.
+    let mut four = [_mm_setzero_si128(); 4];
+    for (four, [low, high]) in four.iter_mut().zip(values) {
+        let (low, high) = (_mm512_abs_ps(*low), _mm512_abs_ps(*high));
+        let both = _mm512_max_epu32(_mm512_castps_si512(low), _mm512_castps_si512(high));
         let quarter = _mm256_max_epu32(_mm512_castsi512_si256(both), _mm512_extracti64x4_epi64::<1>(both));
-        _mm_max_epu32(_mm256_castsi256_si128(quarter), _mm256_extracti128_si256::<1>(quarter))
-    });
+        *four = _mm_max_epu32(_mm256_castsi256_si128(quarter), _mm256_extracti128_si256::<1>(quarter));
+    }
+    let [a, b, c, d] = four;
     let ab = _mm_max_epu32(_mm_unpacklo_epi32(a, b), _mm_unpackhi_epi32(a, b));
     let cd = _mm_max_epu32(_mm_unpacklo_epi32(c, d), _mm_unpackhi_epi32(c, d));
     _mm_castsi128_ps(_mm_max_epu32(_mm_unpacklo_epi64(ab, cd), _mm_unpackhi_epi64(ab, cd)))
