@@ -52,8 +52,8 @@ fn an_untouched_record_verifies_and_survives_reformatting() {
 fn the_first_number_that_differs_is_named_with_both_values() {
     for (pointer, path) in [
         ("/derived/speed/0/median", "derived.speed[0].median"),
-        ("/derived/tasks/1/usd_per_1k_solved/hi", "derived.tasks[1].usd_per_1k_solved.hi"),
-        ("/derived/tiers/0/usd_per_mtok_out/total", "derived.tiers[0].usd_per_mtok_out.total"),
+        ("/derived/tasks/1/cost/usd_per_1k_solved/hi", "derived.tasks[1].cost.usd_per_1k_solved.hi"),
+        ("/derived/tiers/0/cost/usd_per_mtok_out/total/value", "derived.tiers[0].cost.usd_per_mtok_out.total.value"),
     ] {
         let mut tampered = value();
         let number = tampered.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}"));
@@ -128,7 +128,7 @@ fn hostile_files_end_with_one_line_and_code_1() {
         ("/raw/tasks/0/rule/bar", json!(1.0), "between 0 and 1"),
         ("/raw/tasks/0/rule/alpha", json!(0.0), "between 0 and 1"),
         ("/raw/tasks/0/rule/n_max", json!(1_000_000), "more than 5000 items"),
-        ("/raw/cost/hardware/owned/utilization/value", json!(0.0), "above 0"),
+        ("/raw/cost/utilization/value", json!(0.0), "above 0"),
         ("/raw/run/id", json!("../../etc/passwd"), "letters, digits"),
         ("/raw/plan/level", json!(2.0), "between 0 and 1"),
         ("/raw/cells/0/subject/workload/n_prompt", json!(513), "another workload"),
@@ -177,12 +177,12 @@ fn derived_numbers_match_the_reference_vectors() {
     assert_eq!(decode.median, Some(128.0));
     let energy = decode.energy.as_ref().unwrap();
     assert!((energy.total.unwrap() - 0.5).abs() < 1e-12);
-    // V4's hardware: 0.188584475 + 0.0306 $/h; at 128 tok/s, and 0.5 J/token at 0.17 $/kWh.
-    let cost = record.derived.tier_of(&decode.tier).unwrap().usd_per_mtok_out.unwrap();
-    let hardware = (0.188_584_475 + 0.0306) * 1e6 / (3600.0 * 128.0);
-    assert!((cost.hardware.unwrap() - hardware).abs() < 1e-8, "{cost:?}");
-    assert!((cost.electricity.unwrap() - 0.5 / 3.6 * 0.17).abs() < 1e-12);
-    assert!(cost.lo < cost.total && cost.total < cost.hi);
+    // V4's hardware is 0.188584475 $/h; here at 128 tok/s and 0.5 J/token.
+    let cost = record.derived.tier_of(&decode.tier).unwrap().cost.usd_per_mtok_out.unwrap();
+    let hardware = 0.188_584_475 * 1e6 / (3600.0 * 128.0);
+    assert!((cost.hardware.value - hardware).abs() < 1e-8, "{cost:?}");
+    assert!((cost.electricity.unwrap().value - 0.5 / 3.6 * record.raw.cost.tariff.value.0).abs() < 1e-12);
+    assert!(cost.total.lo < cost.total.value && cost.total.value < cost.total.hi);
 }
 
 #[test]

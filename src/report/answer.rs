@@ -66,10 +66,11 @@ fn sentence(record: &Record, answer: &Answer) -> String {
 /// `: $0.213 [0.193, 0.236] per 1,000 solved items, pass rate 82.0 % [76.1, 86.7] on 200 items`.
 fn figures(numbers: &TaskNumbers, basis: CostBasis) -> String {
     let mut parts = Vec::new();
-    match (basis, numbers.usd_per_1k_solved) {
+    match (basis, numbers.cost.usd_per_1k_solved) {
         (CostBasis::UsdPer1kSolved, Some(cost)) => {
-            let energy = if numbers.cost_has_energy { "" } else { " (excluding electricity)" };
-            parts.push(format!("${} per 1,000 solved items{energy}", with_ends(&cost, 3)));
+            let note = numbers.cost.energy_included.note();
+            let note = if note.is_empty() { String::new() } else { format!(" ({note})") };
+            parts.push(format!("${} per 1,000 solved items{note}", with_ends(&cost, 3)));
         }
         _ => parts.extend(numbers.seconds_per_item.map(|s| format!("{} s per item", significant(s, 3)))),
     }

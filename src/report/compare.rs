@@ -62,7 +62,7 @@ impl Comparison {
             let rates = (ours.pass_rate, theirs.pass_rate);
             let values = (rates.0.map(|i| i.value), rates.1.map(|i| i.value));
             shared.extend(quantity(&ours.tier, format!("{} pass_rate", ours.task), values.0, values.1, rates));
-            let costs = (ours.usd_per_1k_solved, theirs.usd_per_1k_solved);
+            let costs = (ours.cost.usd_per_1k_solved, theirs.cost.usd_per_1k_solved);
             let values = (costs.0.map(|i| i.value), costs.1.map(|i| i.value));
             shared.extend(quantity(&ours.tier, format!("{} usd_per_1k_solved", ours.task), values.0, values.1, costs));
         }

@@ -2,7 +2,7 @@
 
 use super::{Format, ReportError, one_line};
 use crate::store::cell::{Cell, Outcome, Subject};
-use crate::store::derived::{CostNumbers, EnergyNumbers};
+use crate::store::derived::EnergyNumbers;
 use crate::store::record::Record;
 use crate::units::Interval;
 
@@ -115,16 +115,16 @@ fn energy(energy: Option<&EnergyNumbers>) -> [String; 5] {
 /// Price of a million tokens of this kind, on the row of the workload it rests on.
 fn cost(record: &Record, cell: &Cell, workload: &crate::plan::Workload) -> [String; 3] {
     let tier = record.derived.tier_of(&cell.tier);
-    let cost: Option<CostNumbers> = tier.and_then(|tier| {
+    let cost: Option<Interval> = tier.and_then(|tier| {
         if tier.prefill == Some(*workload) {
-            tier.usd_per_mtok_in
+            tier.cost.usd_per_mtok_in.map(|parts| parts.total)
         } else if tier.decode == Some(*workload) {
-            tier.usd_per_mtok_out
+            tier.cost.usd_per_mtok_out.map(|parts| parts.total)
         } else {
             None
         }
     });
-    cost.map_or_else(Default::default, |cost| [cost.total, cost.lo, cost.hi].map(|x| number(Some(x))))
+    cost.map_or_else(Default::default, |cost| [cost.value, cost.lo, cost.hi].map(|x| number(Some(x))))
 }
 
 /// 12 columns from `items` to `verdict`.
@@ -138,9 +138,9 @@ fn task(record: &Record, cell: &Cell) -> Vec<String> {
     row.extend(ends(numbers.pass_rate));
     row.push(number(numbers.seconds_per_item));
     row.push(number(numbers.energy.as_ref().and_then(|energy| energy.total)));
-    row.push(number(numbers.usd_per_item));
-    row.push(number(numbers.usd_per_1k_solved.map(|cost| cost.value)));
-    row.extend(ends(numbers.usd_per_1k_solved));
+    row.push(number(numbers.cost.usd_per_item.map(|cost| cost.value)));
+    row.push(number(numbers.cost.usd_per_1k_solved.map(|cost| cost.value)));
+    row.extend(ends(numbers.cost.usd_per_1k_solved));
     row.push(numbers.verdict().name().into());
     row
 }

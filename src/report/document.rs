@@ -2,9 +2,10 @@
 
 use super::number::{self, UNKNOWN};
 use super::{answer, notes, one_line};
+use crate::cost::estimate::Parts;
 use crate::plan::{TierKey, Workload};
 use crate::store::cell::{Outcome, Subject};
-use crate::store::derived::{CostNumbers, EnergyNumbers, SpeedNumbers, TaskNumbers};
+use crate::store::derived::{EnergyNumbers, SpeedNumbers, TaskNumbers};
 use crate::store::record::{Record, TaskFacts, TierFacts};
 
 /// A record laid out for reading.
@@ -130,8 +131,8 @@ fn ladder(record: &Record) -> Table {
                 speed(decode),
                 numbers.and_then(|n| n.peak_rss_bytes).map_or(UNKNOWN.into(), number::mib),
                 energy_cell(energy),
-                cost_cell(numbers.and_then(|n| n.usd_per_mtok_in.as_ref())),
-                cost_cell(numbers.and_then(|n| n.usd_per_mtok_out.as_ref())),
+                cost_cell(numbers.and_then(|n| n.cost.usd_per_mtok_in.as_ref())),
+                cost_cell(numbers.and_then(|n| n.cost.usd_per_mtok_out.as_ref())),
             ];
             row.extend(only_task.into_iter().flat_map(|task| task_cells(record, &facts.key, task)));
             row
@@ -155,7 +156,7 @@ fn task_columns() -> Vec<Column> {
 fn task_cells(record: &Record, tier: &TierKey, task: &TaskFacts) -> Vec<String> {
     match record.derived.task_of(tier, &task.name) {
         Some(numbers) => vec![
-            numbers.usd_per_1k_solved.map_or(UNKNOWN.into(), |cost| number::with_ends(&cost, 2)),
+            numbers.cost.usd_per_1k_solved.map_or(UNKNOWN.into(), |cost| number::with_ends(&cost, 2)),
             pass_rate_cell(numbers),
             numbers.items.to_string(),
             answer::verdict_cell(record, numbers),
@@ -249,9 +250,6 @@ fn energy_cell(energy: Option<&EnergyNumbers>) -> String {
     format!("{figure} ({})", energy.trust.name())
 }
 
-fn cost_cell(cost: Option<&CostNumbers>) -> String {
-    cost.map_or(UNKNOWN.into(), |cost| {
-        let interval = crate::units::Interval { value: cost.total, lo: cost.lo, hi: cost.hi, level: 0.95 };
-        number::plus_minus(&interval)
-    })
+fn cost_cell(cost: Option<&Parts>) -> String {
+    cost.map_or(UNKNOWN.into(), |parts| number::plus_minus(&parts.total))
 }

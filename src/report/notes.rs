@@ -3,7 +3,7 @@
 use super::number::{plain, significant};
 use super::one_line;
 use crate::quality::task::Decode;
-use crate::store::record::{Assumed, CostFacts, HardwareCost, Record};
+use crate::store::record::Record;
 
 /// One line each, in the order a sceptical reader asks.
 #[must_use]
@@ -74,75 +74,21 @@ fn energy(record: &Record) -> Vec<String> {
     vec![format!("Energy: gross, per decoded token; {}.", sources.join("; "))]
 }
 
+/// Every assumption, and what the cost leaves out.
 fn cost(record: &Record) -> Vec<String> {
-    let facts: &CostFacts = &record.raw.cost;
-    let mut notes = Vec::new();
-    let with_energy =
-        record.derived.tiers.iter().any(|tier| tier.usd_per_mtok_out.is_some_and(|cost| cost.electricity.is_some()));
-    let rented = matches!(facts.hardware, Some(HardwareCost::Rented(_)));
-    match (&facts.electricity_usd_per_kwh, with_energy) {
-        (_, false) if rented => {}
-        (Some(tariff), true) => notes.push(format!(
-            "Electricity: ${}/kWh at PUE {} ({}).",
-            plain(tariff.value),
-            plain(facts.pue.value),
-            sources(&[tariff, &facts.pue]),
-        )),
-        (Some(_), false) => notes.push("Cost excludes the electricity of computing: energy is unknown.".into()),
-        (None, _) => notes.push("Cost excludes electricity: no tariff given.".into()),
-    }
-    notes.push(hardware(facts));
-    notes.extend(
-        facts
-            .idle_wall_w
-            .as_ref()
-            .map(|watts| format!("Idle power: {} W at the wall ({}).", plain(watts.value), sources(&[watts]))),
-    );
-    if record.derived.tiers.iter().any(|tier| tier.usd_per_mtok_out.is_some()) {
-        notes.push("Batch size 1 is an upper bound for cost: serving requests together is cheaper per token.".into());
-    }
-    notes
-}
-
-fn hardware(facts: &CostFacts) -> String {
-    match &facts.hardware {
-        None => "Cost excludes hardware: no purchase price or rent given.".into(),
-        Some(HardwareCost::Rented(rent)) => format!(
-            "Hardware: rented at ${}/h, busy {} % of the time; electricity included ({}).",
-            plain(rent.usd_per_hour.value),
-            plain(rent.utilization.value * 100.0),
-            sources(&[&rent.usd_per_hour, &rent.utilization]),
-        ),
-        Some(HardwareCost::Owned(owned)) => {
-            let rate = owned.discount_rate.as_ref();
-            let discount = rate.map(|rate| format!(", discounted at {} % a year", plain(rate.value * 100.0)));
-            let (price, salvage, life) = (&owned.price_usd, &owned.salvage_usd, &owned.life_years);
-            let (maintenance, busy) = (&owned.maintenance_usd_per_year, &owned.utilization);
-            format!(
-                "Hardware: bought for ${}, worth ${} after {} years, maintenance ${} a year, busy {} % of the time{} ({}).",
-                plain(price.value),
-                plain(salvage.value),
-                plain(life.value),
-                plain(maintenance.value),
-                plain(busy.value * 100.0),
-                discount.unwrap_or_default(),
-                sources(&[price, salvage, life, maintenance, busy]),
-            )
-        }
-    }
-}
-
-/// Sources with their dates, each once: `EIA, 2025-06-25; assumption`.
-fn sources(assumed: &[&Assumed]) -> String {
-    let mut seen: Vec<String> = Vec::new();
-    for assumed in assumed {
-        let date = assumed.date.as_ref().map(|date| format!(", {date}")).unwrap_or_default();
-        let source = format!("{}{date}", assumed.source);
-        if !seen.contains(&source) {
-            seen.push(source);
-        }
-    }
-    seen.join("; ")
+    let tiers = record.derived.tiers.iter().filter(|tier| tier.prefill.is_some() || tier.decode.is_some());
+    let mut terms: Vec<&str> = tiers.map(|tier| tier.cost.energy_included.note()).collect();
+    terms.extend(record.derived.tasks.iter().map(|numbers| numbers.cost.energy_included.note()));
+    terms.retain(|note| !note.is_empty());
+    terms.sort_unstable();
+    terms.dedup();
+    let terms = if terms.is_empty() { String::new() } else { format!(" ({})", terms.join("; ")) };
+    vec![
+        format!("Cost{terms} assumes {}.", record.raw.cost.lines().join("; ")),
+        "Cost per item and per 1,000 solved from the graded run's own time and energy; per token from pp and tg. Batch \
+         size 1 is an upper bound: serving requests together is cheaper per token."
+            .to_owned(),
+    ]
 }
 
 fn verdicts(record: &Record) -> Vec<String> {

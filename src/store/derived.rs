@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cost::{CostEstimate, EnergyTerm};
 use crate::decide::Verdict;
 use crate::decide::verdict::Assessment;
 use crate::energy::{Flag, Scope, Trust};
@@ -145,30 +146,30 @@ pub struct TaskNumbers {
     pub generated_per_item: Option<f64>,
     /// Energy per item, metered over the graded items.
     pub energy: Option<EnergyNumbers>,
-    /// Cost per item, $.
-    pub usd_per_item: Option<f64>,
-    /// Cost per 1,000 solved items, $ (F11) with its interval (F16).
+    /// Cost from the time and energy of the graded items themselves.
+    pub cost: ItemCost,
+}
+
+impl TaskNumbers {
+    /// The verdict.
+    #[must_use]
+    pub const fn verdict(&self) -> Verdict {
+        self.assessment.verdict
+    }
+}
+
+/// What an item of a task costs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ItemCost {
+    /// What electricity is in it.
+    pub energy_included: EnergyTerm,
+    /// $ per item.
+    pub usd_per_item: Option<Interval>,
+    /// $ per 1,000 solved items (F11, F16): the headline.
     pub usd_per_1k_solved: Option<Interval>,
-    /// Whether the cost holds electricity.
-    pub cost_has_energy: bool,
 }
 
-/// Cost of a million tokens and its parts, $/Mtok (F6, F8, F9).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CostNumbers {
-    /// All known parts.
-    pub total: f64,
-    /// Lower end, from the intervals of speed and energy.
-    pub lo: f64,
-    /// Upper end.
-    pub hi: f64,
-    /// Electricity while busy; `None` if energy or tariff is unknown: the total then excludes it.
-    pub electricity: Option<f64>,
-    /// Purchase, maintenance and idle electricity, or rent; `None` if unknown.
-    pub hardware: Option<f64>,
-}
-
-/// Cost and energy of one tier at its headline workloads.
+/// Memory and token prices of one tier at its headline workloads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TierNumbers {
     /// The tier.
@@ -179,14 +180,8 @@ pub struct TierNumbers {
     pub decode: Option<Workload>,
     /// Highest peak of resident memory over the tier's speed cells, if no other engine was loaded, bytes.
     pub peak_rss_bytes: Option<u64>,
-    /// $ per million input tokens.
-    pub usd_per_mtok_in: Option<CostNumbers>,
-    /// $ per million output tokens.
-    pub usd_per_mtok_out: Option<CostNumbers>,
-    /// Blend of both by the plan's weights (F10).
-    pub usd_per_mtok_blended: Option<f64>,
-    /// Hardware and idle electricity per busy hour, $ (F8).
-    pub usd_per_busy_hour: Option<f64>,
+    /// Cost of tokens at those workloads (F6, F8, F9, F10).
+    pub cost: CostEstimate,
 }
 
 /// What tiers are ordered by.
@@ -197,14 +192,6 @@ pub enum CostBasis {
     UsdPer1kSolved,
     /// Seconds per solved item: neither prices nor energy are known.
     SecondsPerSolved,
-}
-
-impl TaskNumbers {
-    /// The verdict.
-    #[must_use]
-    pub const fn verdict(&self) -> Verdict {
-        self.assessment.verdict
-    }
 }
 
 /// The cheapest tier that clears a task's bar.

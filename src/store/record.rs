@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::StoreError;
 use super::cell::Cell;
 use super::derived::Derived;
+use crate::cost::Assumptions;
 use crate::decide::Rule;
 use crate::energy::IdleBaselines;
 use crate::engine::EngineFacts;
@@ -94,8 +95,8 @@ pub struct RawRecord {
     pub tasks: Vec<TaskFacts>,
     /// The tiers, in the order of the plan.
     pub tiers: Vec<TierFacts>,
-    /// Prices and lives the cost figures rest on.
-    pub cost: CostFacts,
+    /// Prices and lives every cost figure rests on.
+    pub cost: Assumptions,
     /// The cells that ran, in the order in which they finished; failed ones included.
     pub cells: Vec<Cell>,
     /// What the user was warned of, in order.
@@ -167,36 +168,11 @@ pub struct PlanFacts {
     pub level: f64,
     /// Time the run may take, s; `None` if unlimited.
     pub budget_s: Option<f64>,
-    /// Tokens per request for the blended price, input : output.
-    pub blend: Blend,
 }
 
 impl Default for PlanFacts {
     fn default() -> Self {
-        Self {
-            workloads: Vec::new(),
-            interleave_seed: 0,
-            bootstrap_seed: 0,
-            level: 0.95,
-            budget_s: None,
-            blend: Blend::default(),
-        }
-    }
-}
-
-/// Weights of the blended price (F10).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Blend {
-    /// Weight of input tokens.
-    pub input: f64,
-    /// Weight of output tokens.
-    pub output: f64,
-}
-
-impl Default for Blend {
-    /// 3:1, as Artificial Analysis and Epoch blend.
-    fn default() -> Self {
-        Self { input: 3.0, output: 1.0 }
+        Self { workloads: Vec::new(), interleave_seed: 0, bootstrap_seed: 0, level: 0.95, budget_s: None }
     }
 }
 
@@ -258,78 +234,4 @@ pub struct ModelFileFacts {
     pub tokenizer_sha256: Option<String>,
     /// Hash of the chat template.
     pub template_sha256: Option<String>,
-}
-
-/// A number somebody has to believe, with where it comes from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Assumed {
-    /// The number, in the unit its field names.
-    pub value: f64,
-    /// Who says so: a publication, a price list, `user`, `assumption`.
-    pub source: String,
-    /// Date of the source, ISO 8601.
-    pub date: Option<String>,
-}
-
-/// Prices and lives under every cost figure.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CostFacts {
-    /// Electricity, $/kWh.
-    pub electricity_usd_per_kwh: Option<Assumed>,
-    /// Power usage effectiveness, at least 1.
-    pub pue: Assumed,
-    /// Owned or rented hardware; `None` leaves hardware out, and every cost says so.
-    pub hardware: Option<HardwareCost>,
-    /// Power while idle at the wall, W; charged for idle hours of owned hardware.
-    pub idle_wall_w: Option<Assumed>,
-    /// Cost of an unsolved item, $.
-    pub failure_usd: f64,
-}
-
-impl Default for CostFacts {
-    fn default() -> Self {
-        Self {
-            electricity_usd_per_kwh: None,
-            pue: Assumed { value: 1.0, source: "assumption: no cooling overhead at home".into(), date: None },
-            hardware: None,
-            idle_wall_w: None,
-            failure_usd: 0.0,
-        }
-    }
-}
-
-/// How hardware time is paid for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HardwareCost {
-    /// Bought.
-    Owned(Box<OwnedHardware>),
-    /// Rented, electricity included.
-    Rented(RentedHardware),
-}
-
-/// Bought hardware, written off in a straight line, or as an annuity if there is a discount rate (F7).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OwnedHardware {
-    /// Purchase price, $.
-    pub price_usd: Assumed,
-    /// Value at the end of its life, $.
-    pub salvage_usd: Assumed,
-    /// Life, years.
-    pub life_years: Assumed,
-    /// Maintenance, $ per year.
-    pub maintenance_usd_per_year: Assumed,
-    /// Share of all hours it is busy, in `(0, 1]`.
-    pub utilization: Assumed,
-    /// Discount rate per year; `None` is a straight line.
-    pub discount_rate: Option<Assumed>,
-}
-
-/// Rented hardware.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RentedHardware {
-    /// $ per hour.
-    pub usd_per_hour: Assumed,
-    /// Share of rented hours it is busy, in `(0, 1]`.
-    pub utilization: Assumed,
 }

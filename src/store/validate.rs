@@ -8,7 +8,8 @@ use std::collections::HashSet;
 
 use super::StoreError;
 use super::cell::{Cell, Outcome, Subject, TaskItems};
-use super::record::{Assumed, CostFacts, HardwareCost, RawRecord, TaskFacts};
+use super::record::{RawRecord, TaskFacts};
+use crate::cost::{Assumptions, Hardware};
 use crate::energy::Reading;
 use crate::measure::SpeedCell;
 use crate::plan::Workload;
@@ -33,12 +34,6 @@ type Check = Result<(), StoreError>;
 pub(super) fn validate(raw: &RawRecord) -> Check {
     run_id(&raw.run.id)?;
     require(open_unit(raw.plan.level), "raw.plan.level", "must be between 0 and 1")?;
-    let blend = raw.plan.blend;
-    require(
-        not_negative(blend.input) && not_negative(blend.output) && blend.input + blend.output > 0.0,
-        "raw.plan.blend",
-        "weights must not be negative, and one must be positive",
-    )?;
     cost(&raw.cost)?;
     require(raw.tiers.len() <= MAX_TIERS, "raw.tiers", "too many tiers")?;
     let mut tiers = HashSet::new();
@@ -155,29 +150,24 @@ fn task(facts: &TaskFacts, at: &str) -> Check {
     )
 }
 
-fn cost(facts: &CostFacts) -> Check {
-    let at = "raw.cost";
-    require(facts.pue.value >= 1.0 && facts.pue.value.is_finite(), "raw.cost.pue", "must be at least 1")?;
-    require(not_negative(facts.failure_usd), "raw.cost.failure_usd", "must not be negative")?;
-    for assumed in [&facts.electricity_usd_per_kwh, &facts.idle_wall_w].into_iter().flatten() {
-        require(not_negative(assumed.value), at, "prices and powers must not be negative")?;
-    }
-    let fine = |assumed: &Assumed| not_negative(assumed.value);
-    let share = |assumed: &Assumed| positive(assumed.value) && assumed.value <= 1.0;
-    match &facts.hardware {
-        None => Ok(()),
-        Some(HardwareCost::Rented(rent)) => {
-            require(fine(&rent.usd_per_hour), at, "the rent must not be negative")?;
-            require(share(&rent.utilization), "raw.cost.hardware.utilization", "must be above 0 and at most 1")
+fn cost(assumptions: &Assumptions) -> Check {
+    let amounts = |at: &str, amounts: &[f64]| {
+        require(amounts.iter().all(|&x| not_negative(x)), at, "prices and powers must not be negative")
+    };
+    require(assumptions.pue.value >= 1.0 && assumptions.pue.value.is_finite(), "raw.cost.pue", "must be at least 1")?;
+    let busy = assumptions.utilization.value;
+    require(positive(busy) && busy <= 1.0, "raw.cost.utilization", "must be above 0 and at most 1")?;
+    amounts("raw.cost", &[assumptions.tariff.value.0, assumptions.failure.value.0])?;
+    amounts("raw.cost.idle", &assumptions.idle.iter().map(|idle| idle.value.0).collect::<Vec<_>>())?;
+    amounts("raw.cost.carbon", &assumptions.carbon_g_per_kwh.iter().map(|c| c.value).collect::<Vec<_>>())?;
+    match &assumptions.hardware {
+        Hardware::Owned { price, salvage, life_years, maintenance, discount_rate } => {
+            require(positive(life_years.value), "raw.cost.hardware.life_years", "must be positive")?;
+            let prices = [price.value.0, salvage.value.0, maintenance.value.0, discount_rate.value];
+            amounts("raw.cost.hardware", &prices)
         }
-        Some(HardwareCost::Owned(owned)) => {
-            for assumed in [&owned.price_usd, &owned.salvage_usd, &owned.maintenance_usd_per_year] {
-                require(fine(assumed), at, "prices must not be negative")?;
-            }
-            require(positive(owned.life_years.value), "raw.cost.hardware.life_years", "must be positive")?;
-            require(owned.discount_rate.as_ref().is_none_or(fine), at, "the discount rate must not be negative")?;
-            require(share(&owned.utilization), "raw.cost.hardware.utilization", "must be above 0 and at most 1")
-        }
+        Hardware::Sunk { maintenance } => amounts("raw.cost.hardware", &[maintenance.value.0]),
+        Hardware::Rented { rate } => amounts("raw.cost.hardware", &[rate.value.0]),
     }
 }
 

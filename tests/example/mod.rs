@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tierbench::cost::book::Mark;
+use tierbench::cost::{Assumptions, PriceBook, Sourced};
 use tierbench::decide::Rule;
 use tierbench::energy::{IdleBaselines, Reading, Scope, Trust};
 use tierbench::engine::{EngineFacts, ModelFacts};
@@ -18,8 +20,7 @@ use tierbench::quality::task::{BarMetric, Decode, Kind};
 use tierbench::quality::{Baseline, FinishReason, ItemResult};
 use tierbench::store::cell::{Cell, Outcome, Subject, TaskItems};
 use tierbench::store::record::{
-    Assumed, BuildFacts, CostFacts, HardwareCost, ModelFileFacts, OwnedHardware, PlanFacts, RawRecord, Record,
-    RunFacts, TaskFacts, TierFacts,
+    BuildFacts, ModelFileFacts, PlanFacts, RawRecord, Record, RunFacts, TaskFacts, TierFacts,
 };
 use tierbench::units::Joules;
 
@@ -241,20 +242,15 @@ fn task() -> TaskFacts {
     }
 }
 
-fn cost() -> CostFacts {
-    let assumed = |value: f64| Assumed { value, source: "assumption".into(), date: Some("2026-08-01".into()) };
-    CostFacts {
-        electricity_usd_per_kwh: Some(assumed(0.17)),
-        pue: assumed(1.0),
-        hardware: Some(HardwareCost::Owned(Box::new(OwnedHardware {
-            price_usd: assumed(1900.0),
-            salvage_usd: assumed(400.0),
-            life_years: assumed(4.0),
-            maintenance_usd_per_year: assumed(38.0),
-            utilization: assumed(0.25),
-            discount_rate: None,
-        }))),
-        idle_wall_w: Some(assumed(60.0)),
-        failure_usd: 0.0,
+/// The machine of reference vector V4.
+fn cost() -> Assumptions {
+    let book = PriceBook::embedded().expect("the price book is in the binary");
+    let mut cost = Assumptions::defaults(&book).expect("the price book has its default tariff");
+    let values =
+        [("hardware_usd", 1900.0), ("salvage_usd", 400.0), ("maintenance_usd_per_year", 38.0), ("idle_w", 60.0)];
+    for (key, value) in values {
+        let given = Sourced { value, source: "example".into(), date: None, mark: Mark::User };
+        cost.set(key, given).expect("a value the key can have");
     }
+    cost
 }

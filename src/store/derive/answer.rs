@@ -11,7 +11,7 @@ use crate::units::Interval;
 /// The answer for one task.
 pub(super) fn answer(facts: &TaskFacts, tasks: &[TaskNumbers]) -> Answer {
     let results: Vec<&TaskNumbers> = tasks.iter().filter(|numbers| numbers.task == facts.name).collect();
-    let priced = results.iter().any(|numbers| numbers.usd_per_1k_solved.is_some());
+    let priced = results.iter().any(|numbers| numbers.cost.usd_per_1k_solved.is_some());
     let basis = if priced { CostBasis::UsdPer1kSolved } else { CostBasis::SecondsPerSolved };
     let points: Vec<Option<Point>> = results
         .iter()
@@ -28,7 +28,7 @@ pub(super) fn answer(facts: &TaskFacts, tasks: &[TaskNumbers]) -> Answer {
 /// Dollars per 1,000 or seconds per solved item; `None` if nothing was solved.
 fn cost(numbers: &TaskNumbers, basis: CostBasis) -> Option<Interval> {
     match basis {
-        CostBasis::UsdPer1kSolved => numbers.usd_per_1k_solved,
+        CostBasis::UsdPer1kSolved => numbers.cost.usd_per_1k_solved,
         CostBasis::SecondsPerSolved => {
             let rate = numbers.pass_rate.filter(|rate| rate.value > 0.0)?;
             let seconds = numbers.seconds_per_item?;

@@ -40,9 +40,17 @@ pub(super) fn derive(raw: &RawRecord) -> Derived {
 fn ladder(raw: &RawRecord, speed: &[SpeedNumbers], tiers: &[TierNumbers], tasks: &[TaskNumbers]) -> Vec<TierKey> {
     let item_cost = |key: &TierKey| {
         let [only] = raw.tasks.as_slice() else { return None };
-        tasks.iter().find(|numbers| numbers.tier == *key && numbers.task == only.name)?.usd_per_item
+        tasks
+            .iter()
+            .find(|numbers| numbers.tier == *key && numbers.task == only.name)?
+            .cost
+            .usd_per_item
+            .map(|cost| cost.value)
     };
-    let blended = |key: &TierKey| tiers.iter().find(|numbers| numbers.tier == *key)?.usd_per_mtok_blended;
+    let blended = |key: &TierKey| {
+        let numbers = tiers.iter().find(|numbers| numbers.tier == *key)?;
+        numbers.cost.usd_per_mtok_blended.map(|cost| cost.value)
+    };
     let slowness = |key: &TierKey| {
         let decode = tiers.iter().find(|numbers| numbers.tier == *key)?.decode?;
         let numbers = speed.iter().find(|numbers| numbers.tier == *key && numbers.workload == decode)?;

@@ -19,7 +19,6 @@ pub(super) fn numbers(raw: &RawRecord, tier: &TierKey, facts: &TaskFacts, result
     let scores: Vec<f64> = items.iter().map(|item| item.score).collect();
     let mean_of = |of: fn(&ItemResult) -> f64| quantile::mean(&items.iter().map(of).collect::<Vec<_>>());
     let energy = energy::per_unit(shared_windows(results, n), energy::idle(raw, tier));
-    let cost = cost::item_cost(raw, items, energy.as_ref());
     Some(TaskNumbers {
         tier: tier.clone(),
         task: facts.name.clone(),
@@ -33,9 +32,7 @@ pub(super) fn numbers(raw: &RawRecord, tier: &TierKey, facts: &TaskFacts, result
         seconds_per_item: mean_of(|item| item.elapsed_ns as f64 / 1e9),
         prefilled_per_item: mean_of(|item| f64::from(item.n_prompt_tokens.saturating_sub(item.n_cached_tokens))),
         generated_per_item: mean_of(|item| f64::from(item.n_gen_tokens)),
-        usd_per_item: cost.as_ref().map(|cost| cost.per_item),
-        usd_per_1k_solved: cost.as_ref().and_then(|cost| cost.per_1k_solved(passes, n, raw.plan.level)),
-        cost_has_energy: cost.is_some_and(|cost| cost.has_energy),
+        cost: cost::item_cost(raw, items, energy.as_ref()),
         energy,
     })
 }
