@@ -22,16 +22,6 @@ pub enum ModelError {
         /// Lists the known levels.
         source: crate::plan::PlanError,
     },
-    /// The model has no file at this level and none it could be made from.
-    #[error("{model} has no file at {level}: it has {offered}")]
-    NotOffered {
-        /// Catalogue name.
-        model: String,
-        /// Level asked for.
-        level: String,
-        /// Levels there are, comma-separated.
-        offered: String,
-    },
     /// A manifest that cannot be used.
     #[error("{path}: {message}")]
     Manifest {

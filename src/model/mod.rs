@@ -9,6 +9,7 @@ pub mod chat;
 mod error;
 pub mod gguf;
 mod lockfile;
+mod make;
 pub mod quantize;
 mod resolve;
 mod source;

@@ -9,6 +9,8 @@ use super::catalogue::{Catalogue, FileEntry, Manifest};
 use super::error::SourceFailure;
 use super::gguf::Gguf;
 use super::lockfile::{self, LockEntry};
+use super::make;
+use super::quantize::REQUANTIZED_FROM;
 use super::source::{self, Failure, Request};
 use super::{ModelError, ModelFile, Progress, SourceOptions};
 use crate::plan::Level;
@@ -17,37 +19,32 @@ const MAGIC: &[u8; 4] = b"GGUF";
 
 /// Finds, fetches or makes the file that `spec` names: a path, a catalogue name, or either with `:level`.
 ///
-/// Without a level the manifest's first file is meant. A file in the cache is used without asking any source.
+/// Without a level the manifest's first file is meant. A level that is not offered, or cannot be had, is made from the
+/// most precise file that can. A file in the cache is used without asking any source.
 ///
 /// # Errors
 /// See [`ModelError`]: unknown name or level, no source answers, bytes that are not the recorded ones, a file that is
 /// not GGUF, a cache that cannot be written, an interrupt.
 pub fn resolve(spec: &str, options: &SourceOptions, progress: &mut dyn Progress) -> Result<ModelFile, ModelError> {
-    let path = Path::new(spec);
-    if path.is_file() {
-        return local_file(path, progress);
+    if Path::new(spec).is_file() {
+        return local_file(Path::new(spec), progress);
     }
-    let catalogue = Catalogue::load(options)?;
     let (name, level) = split_level(spec)?;
+    let path = Path::new(name);
+    if let Some(level) = level.filter(|_| path.is_file()) {
+        return make::from_file(&local_file(path, progress)?, level, options, progress);
+    }
     if looks_like_a_path(name) {
         return Err(ModelError::io("read", path)(std::io::ErrorKind::NotFound.into()));
     }
+    let catalogue = Catalogue::load(options)?;
     let manifest = catalogue.get(name)?;
-    match level {
-        None => {
-            let entry = manifest.default_file().ok_or_else(|| not_offered(manifest, "any level"))?;
-            fetch(manifest, entry, options, progress)
-        }
-        Some(level) => {
-            let entry = manifest.file_at(level).ok_or_else(|| not_offered(manifest, level.name()))?;
-            fetch(manifest, entry, options, progress)
-        }
+    match (level, manifest.files.first()) {
+        (Some(level), _) => make::at_level(manifest, level, options, progress),
+        (None, Some(entry)) => fetch(manifest, entry, options, progress),
+        // A manifest without a file is refused when it is read.
+        (None, None) => Err(ModelError::AllSources { what: manifest.name.clone(), failures: Vec::new() }),
     }
-}
-
-fn not_offered(manifest: &Manifest, level: &str) -> ModelError {
-    let offered: Vec<_> = manifest.files.iter().map(|entry| entry.level.name()).collect();
-    ModelError::NotOffered { model: manifest.name.clone(), level: level.to_owned(), offered: offered.join(", ") }
 }
 
 /// `name:level` → (name, level). A colon before anything that is no level is part of an unknown name, unless what
@@ -73,7 +70,9 @@ fn local_file(path: &Path, progress: &mut dyn Progress) -> Result<ModelFile, Mod
         .and_then(|file| file.take(16).read_to_end(&mut head))
         .map_err(ModelError::io("read", path))?;
     check_magic(&head, path)?;
-    let level = Gguf::open(path)?.level();
+    let gguf = Gguf::open(path)?;
+    let (level, requantized_from) = (gguf.level(), gguf.str(REQUANTIZED_FROM).map(str::to_owned));
+    drop(gguf);
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let (sha256, bytes) = hash_file(path, &format!("checking {stem}"), progress)?;
     Ok(ModelFile {
@@ -82,7 +81,7 @@ fn local_file(path: &Path, progress: &mut dyn Progress) -> Result<ModelFile, Mod
         path: path.to_owned(),
         sha256,
         bytes,
-        requantized_from: None,
+        requantized_from,
         licence: None,
         source: format!("file {}", path.display()),
     })
@@ -114,7 +113,7 @@ pub fn fetch(
     progress: &mut dyn Progress,
 ) -> Result<ModelFile, ModelError> {
     let cache = Cache::new(&options.cache_dir);
-    let slot = Slot { cache: &cache, manifest, entry, file: format!("models/{}/{}", manifest.name, entry.file) };
+    let slot = Slot::new(&cache, manifest, entry);
     if let Some(found) = slot.cached(progress)? {
         return Ok(found);
     }
@@ -129,6 +128,16 @@ pub fn fetch(
     slot.fetch(options, progress)
 }
 
+/// The cached file of a manifest's entry, if it is there.
+pub(super) fn cached(
+    manifest: &Manifest,
+    entry: &FileEntry,
+    options: &SourceOptions,
+    progress: &mut dyn Progress,
+) -> Result<Option<ModelFile>, ModelError> {
+    Slot::new(&Cache::new(&options.cache_dir), manifest, entry).cached(progress)
+}
+
 /// The place of one file in the cache.
 struct Slot<'a> {
     cache: &'a Cache,
@@ -138,7 +147,11 @@ struct Slot<'a> {
     file: String,
 }
 
-impl Slot<'_> {
+impl<'a> Slot<'a> {
+    fn new(cache: &'a Cache, manifest: &'a Manifest, entry: &'a FileEntry) -> Self {
+        Self { cache, manifest, entry, file: format!("models/{}/{}", manifest.name, entry.file) }
+    }
+
     fn what(&self) -> String {
         format!("{}:{}", self.manifest.name, self.entry.level)
     }
