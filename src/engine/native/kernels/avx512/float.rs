@@ -12,6 +12,9 @@ use super::store;
 /// Tiles that quantized weights are expanded to at a time.
 const EXPANDED_TILES: usize = 4;
 
+/// How far ahead in each tile the next cache lines are asked for, bytes.
+const AHEAD: usize = 1024;
+
 /// Computes the product.
 ///
 /// # Safety
@@ -56,7 +59,7 @@ unsafe fn all_tiles<F: Format>(
     first: *const u8,
     tile_bytes: usize,
 ) {
-    // Eight to sixteen independent sums hide the latency of the multiply-add.
+    // Many independent sums hide the latency of the multiply-add; a single row waits for memory anyway.
     // SAFETY: each call gets tiles and rows that exist.
     unsafe {
         let mut row = product.rows.start;
@@ -73,7 +76,7 @@ unsafe fn all_tiles<F: Format>(
             row += 2;
         }
         if product.rows.end > row {
-            some_rows::<F, 1, 8>(product, row, tiles.clone(), first, tile_bytes);
+            some_rows::<F, 1, 4>(product, row, tiles.clone(), first, tile_bytes);
         }
     }
 }
@@ -96,10 +99,6 @@ unsafe fn some_rows<F: Format, const M: usize, const T: usize>(
             block::<F, M, T>(product, row, t, first.add((t - start) * tile_bytes), tile_bytes);
             t += T;
         }
-        if T > 4 && tiles.end - t >= 4 {
-            block::<F, M, 4>(product, row, t, first.add((t - start) * tile_bytes), tile_bytes);
-            t += 4;
-        }
         while tiles.end > t {
             block::<F, M, 1>(product, row, t, first.add((t - start) * tile_bytes), tile_bytes);
             t += 1;
@@ -119,17 +118,15 @@ unsafe fn block<F: Format, const M: usize, const T: usize>(
 ) {
     let rows: [*const f32; M] = std::array::from_fn(|m| product.x.row(row + m).cast());
     let mut sums = [[_mm512_setzero_ps(); T]; M];
-    // Few rows are bound by memory, and a processor follows few streams: ask for the tiles after these from here, or, if
-    // that is too far for the cache, for what follows in each.
+    // Few rows are bound by memory: ask for each tile's next cache lines.
     let columns_per_line = 64 / (F::TY.block_bytes() * TILE).min(64);
-    let ahead = if T * tile_bytes <= 1 << 19 { T * tile_bytes } else { 1024 };
     // SAFETY: `k` columns exist in every tile and row.
     unsafe {
         for c in 0..product.w.k() {
             if M <= 2 && c % columns_per_line == 0 {
-                let at = tile.wrapping_add(c * F::TY.block_bytes() * TILE + ahead);
+                let at = tile.wrapping_add(c * F::TY.block_bytes() * TILE + AHEAD);
                 for i in 0..T {
-                    _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(i * tile_bytes).cast());
+                    _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(i * tile_bytes).cast());
                 }
             }
             let mut w = [_mm512_setzero_ps(); T];
