@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::engine_args::EngineArgs;
 use super::meter_args::MeterArgs;
 use super::{OutputFormat, Ui, interrupt};
+use crate::cost::Assumptions;
 use crate::decide::Rule;
 use crate::energy::{self, IdleBaselines, Session, Trust};
 use crate::engine::Engine;
@@ -36,7 +37,7 @@ use crate::stats::eprocess::Bar;
 use crate::store::derived::AnswerOutcome;
 use crate::store::file::write_atomically;
 use crate::store::history::{History, OpenRun, plan_hash};
-use crate::store::record::{Blend, BuildFacts, PlanFacts, RawRecord, Record, RunFacts, TaskFacts};
+use crate::store::record::{BuildFacts, PlanFacts, RawRecord, Record, RunFacts, TaskFacts};
 use crate::store::{cell::Cell, clock};
 use assumptions::CostArgs;
 use ladder::Rung;
@@ -252,7 +253,7 @@ fn load_tasks(args: &Args, tiers: u32) -> Result<Vec<(Task, TaskFacts)>> {
         .collect()
 }
 
-fn header(args: &Args, host: HostFacts, cost: crate::store::record::CostFacts, warnings: Vec<String>) -> RawRecord {
+fn header(args: &Args, host: HostFacts, cost: Assumptions, warnings: Vec<String>) -> RawRecord {
     RawRecord {
         run: RunFacts { command: command_line(), ..RunFacts::default() },
         host,
@@ -265,7 +266,6 @@ fn header(args: &Args, host: HostFacts, cost: crate::store::record::CostFacts, w
             bootstrap_seed: args.seed,
             level: 0.95,
             budget_s: Some(args.budget),
-            blend: Blend::default(),
         },
         tasks: Vec::new(),
         tiers: Vec::new(),
