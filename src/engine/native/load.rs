@@ -64,17 +64,17 @@ impl NativeEngine {
         let max_seqs = config.max_seqs.max(1);
         let shape = KvShape { n_layer: hp.n_layer, n_head_kv: hp.n_head_kv, key: hp.key, value: hp.value, ty };
         let facts = ModelFacts { kv_bytes_per_pos: shape.bytes_per_position(), ..ModelFacts::from_gguf(&gguf)? };
-        let load_s = start.elapsed().as_secs_f64();
-
-        let start = Instant::now();
-        let weights = Weights::load(gguf, &hp)?;
-        let repack_s = start.elapsed().as_secs_f64();
-
-        let cache = KvCache::new(shape, n_ctx, max_seqs)?;
         let threads = match config.n_threads {
             0 => physical_cores(),
             n => (n as usize).min(1024),
         };
+        let load_s = start.elapsed().as_secs_f64();
+
+        let start = Instant::now();
+        let weights = Weights::load(gguf, &hp, threads)?;
+        let repack_s = start.elapsed().as_secs_f64();
+
+        let cache = KvCache::new(shape, n_ctx, max_seqs)?;
         let rows = MAX_ROWS.min((n_ctx as usize).saturating_mul(max_seqs as usize));
         let work =
             Workspace::new(&weights, &hp, &shape, isa, wanted, rows, threads).map_err(|e| weights::kernel_error(&e))?;

@@ -56,14 +56,14 @@ pub(super) struct Weights {
 }
 
 impl Weights {
-    /// Repacks all weights of the file.
+    /// Repacks all weights of the file on `threads` threads.
     ///
     /// # Errors
     /// [`EngineError::UnsupportedTensor`], [`EngineError::Unsupported`] for a tensor that has no place,
     /// [`EngineError::BadModel`] for wrong shapes, [`EngineError::OutOfMemory`].
-    pub(super) fn load(gguf: Gguf, hp: &Hparams) -> Result<Self, EngineError> {
+    pub(super) fn load(gguf: Gguf, hp: &Hparams, threads: usize) -> Result<Self, EngineError> {
         let mut loader = Loader { gguf: &gguf, arena: None, used: HashSet::new() };
-        loader.reserve()?;
+        loader.reserve(threads)?;
         let layers = (0..hp.n_layer).map(|il| loader.layer(il, hp)).collect::<Result<Vec<_>, _>>()?;
         let output_norm = loader.vector("output_norm.weight", hp.n_embd)?;
         let (head, embedding) = if gguf.tensor("output.weight").is_some() {
@@ -102,7 +102,7 @@ struct Loader<'a> {
 
 impl<'a> Loader<'a> {
     /// Takes memory for every matrix that will be repacked, after asking whether there is enough.
-    fn reserve(&mut self) -> Result<(), EngineError> {
+    fn reserve(&mut self, threads: usize) -> Result<(), EngineError> {
         let untied = self.gguf.tensor("output.weight").is_some();
         let mut bytes = 0usize;
         for info in &self.gguf.tensors {
@@ -115,7 +115,8 @@ impl<'a> Loader<'a> {
             bytes = bytes.saturating_add(tile_bytes.next_multiple_of(64));
         }
         memory::require(bytes as u64, "the repacked weights", "use a smaller quantization level")?;
-        self.arena = Some(Arena::with_capacity(bytes).map_err(|e| bad("weights", &e))?);
+        let arena = Arena::with_capacity(bytes).map_err(|e| kernel_error(&e))?;
+        self.arena = Some(arena.with_threads(threads));
         Ok(())
     }
 
@@ -190,7 +191,19 @@ impl<'a> Loader<'a> {
     fn matrix(&mut self, name: &str, k: usize, n: usize) -> Result<PackedMatrix, EngineError> {
         let (info, ty) = self.shaped(name, k, n)?;
         let data = self.gguf.tensor_data(info);
-        self.pack(info, ty, data, n, k)
+        let gguf = self.gguf;
+        // The pages of rows that were repacked go back at once: the largest tensor may be most of the file.
+        let release = |rows: &[&[u8]]| {
+            if let [first, .., last] = rows {
+                let start = first.as_ptr() as u64 - data.as_ptr() as u64;
+                let bytes = last.as_ptr() as u64 + last.len() as u64 - first.as_ptr() as u64;
+                gguf.release(&TensorInfo { offset: info.offset + start, bytes, ..info.clone() });
+            }
+        };
+        let arena = self.arena.as_mut().ok_or_else(|| bad(name, &"no memory was reserved"))?;
+        let matrix = PackedMatrix::pack_and_release(arena, ty, data, n, k, &release).map_err(|e| bad(name, &e))?;
+        gguf.release(info);
+        Ok(matrix)
     }
 
     /// The matrix of queries or keys, with rows in the order that pairs dimensions half a head apart. Scores do not change
@@ -207,19 +220,8 @@ impl<'a> Loader<'a> {
         for row in neighbours_to_halves(n, hp) {
             ordered.extend_from_slice(&data[row * row_bytes..(row + 1) * row_bytes]);
         }
-        self.pack(info, ty, &ordered, n, k)
-    }
-
-    fn pack(
-        &mut self,
-        info: &TensorInfo,
-        ty: WeightType,
-        data: &[u8],
-        n: usize,
-        k: usize,
-    ) -> Result<PackedMatrix, EngineError> {
-        let arena = self.arena.as_mut().ok_or_else(|| bad(&info.name, &"no memory was reserved"))?;
-        let matrix = PackedMatrix::pack(arena, ty, data, n, k).map_err(|e| bad(&info.name, &e))?;
+        let arena = self.arena.as_mut().ok_or_else(|| bad(name, &"no memory was reserved"))?;
+        let matrix = PackedMatrix::pack(arena, ty, &ordered, n, k).map_err(|e| bad(name, &e))?;
         self.gguf.release(info);
         Ok(matrix)
     }

@@ -103,6 +103,22 @@ impl PackedMatrix {
         Self::pack_rows(arena, ty, &[(data, n)], k)
     }
 
+    /// As [`PackedMatrix::pack`], and calls `done` with some consecutive rows, each a slice of `data`, whenever they will
+    /// not be read again: a mapped file need not stay in memory beside its copy.
+    ///
+    /// # Errors
+    /// As [`PackedMatrix::pack`].
+    pub fn pack_and_release(
+        arena: &mut Arena,
+        ty: WeightType,
+        data: &[u8],
+        n: usize,
+        k: usize,
+        done: &(dyn Fn(&[&[u8]]) + Sync),
+    ) -> Result<Self, KernelError> {
+        Self::pack_parts(arena, ty, &[(data, n)], k, done)
+    }
+
     /// Repacks several tensors of one type and `k`, one below the other, as one matrix: Q, K and V, or gate and up.
     ///
     /// # Errors
@@ -112,6 +128,16 @@ impl PackedMatrix {
         ty: WeightType,
         parts: &[(&[u8], usize)],
         k: usize,
+    ) -> Result<Self, KernelError> {
+        Self::pack_parts(arena, ty, parts, k, &|_| ())
+    }
+
+    fn pack_parts(
+        arena: &mut Arena,
+        ty: WeightType,
+        parts: &[(&[u8], usize)],
+        k: usize,
+        done: &(dyn Fn(&[&[u8]]) + Sync),
     ) -> Result<Self, KernelError> {
         let layout = Layout::new(ty, k)?;
         let row_bytes = ty.row_bytes(k).ok_or(KernelError::BadShape { ty, k })?;
@@ -134,10 +160,10 @@ impl PackedMatrix {
             let mut work = tiles.chunks_mut(per_thread * layout.tile_bytes).zip(rows.chunks(per_thread * TILE));
             let mine = work.next();
             for (tiles, rows) in work {
-                scope.spawn(move || pack_tiles(&layout, rows, tiles));
+                scope.spawn(move || pack_share(&layout, rows, tiles, done));
             }
             if let Some((tiles, rows)) = mine {
-                pack_tiles(&layout, rows, tiles);
+                pack_share(&layout, rows, tiles, done);
             }
         });
         Ok(matrix)
@@ -194,6 +220,15 @@ impl PackedMatrix {
         }
         super::unpack::dequantize(&self.layout, self.tile(row / TILE), row % TILE, 0, out);
         Some(())
+    }
+}
+
+/// One thread's tiles, a few megabytes at a time, each followed by `done`.
+fn pack_share(layout: &Layout, rows: &[&[u8]], tiles: &mut [u8], done: &(dyn Fn(&[&[u8]]) + Sync)) {
+    let step = ((4 << 20) / layout.tile_bytes).max(1);
+    for (tiles, rows) in tiles.chunks_mut(step * layout.tile_bytes).zip(rows.chunks(step * TILE)) {
+        pack_tiles(layout, rows, tiles);
+        done(rows);
     }
 }
 
