@@ -205,7 +205,8 @@ fn amx_prompts_stay_close_to_single_tokens() {
         let got = run(&mut shape.load(&config(2)), &ids, &[100]);
         let norm = expected.iter().map(|x| x * x).sum::<f32>().sqrt();
         let error = got.iter().zip(&expected).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
-        assert!(error < 0.03 * norm, "{shape:?}: {}", error / norm);
+        // What 8-bit activations themselves cost on random weights: see `the_graph_computes_what_the_papers_say`.
+        assert!(error < 0.05 * norm, "{shape:?}: {}", error / norm);
     }
 }
 
