@@ -68,7 +68,7 @@ the budget; 5 some cells failed; 6 verification mismatch; 130 interrupted";
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
-    Bench(bench::Args),
+    Bench(Box<bench::Args>),
     Eval(eval::Args),
     Fidelity(fidelity::Args),
     Quantize(quantize::Args),

@@ -170,3 +170,13 @@ pub(super) fn read_text(sysfs: &SysFs, path: &str, fix: &str) -> Result<String, 
         _ => ReadError::Failed { what: path.to_owned(), why: error.to_string() },
     })
 }
+
+/// Reads a file of one whole number.
+pub(super) fn read_count(sysfs: &SysFs, path: &str, fix: &str) -> Result<u64, ReadError> {
+    let text = read_text(sysfs, path, fix)?;
+    text.trim().parse().map_err(|_error| ReadError::Malformed {
+        what: path.to_owned(),
+        got: excerpt(&text),
+        expected: "a whole number",
+    })
+}

@@ -6,15 +6,30 @@
 //!
 //! | source | trust | covers |
 //! | --- | --- | --- |
+//! | [`command`], [`csv`] | wall if labelled, else sampled | whatever the external meter sees |
+//! | [`nvml`] | counter, cross-checked with the power gauge | one NVIDIA GPU |
+//! | [`powercap`], [`perf`] | counter; modelled under a hypervisor | processor packages and memory |
+//! | [`hwmon`] | sampled or counter | board input rail, or GPUs |
+//! | [`battery`] | sampled | the machine, while it discharges |
 //! | [`estimate`] | estimated: always a range | processor, from its load |
 
 mod account;
+pub mod battery;
 mod calibrate;
+pub mod command;
+pub mod csv;
 pub mod estimate;
+pub mod hwmon;
 mod meter;
+pub mod nvml;
 mod open;
+pub mod perf;
+mod perf_event;
+pub mod powercap;
 mod reading;
 mod session;
+#[cfg(test)]
+mod tree;
 
 pub use calibrate::{Watch, calibrate};
 pub use meter::{Domain, DomainKind, Meter, MeterInfo, ReadError, Role, Value};
@@ -26,6 +41,9 @@ pub use session::{IdleBaselines, Session};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnergyError {
+    /// `--meter NAME` beside `--power-cmd` or `--power-csv`.
+    #[error("an external meter and --meter exclude each other: drop one of them")]
+    TwoMeters,
     /// A source asked for by name cannot be used.
     #[error("meter `{meter}` cannot be used: {source} (`--meter auto` takes the best there is)")]
     Unusable {

@@ -82,12 +82,12 @@ impl Session {
     }
 
     /// Shortest window worth measuring: ten seconds or a hundred ticks of the slowest source, whichever is longer, in
-    /// total over at least five windows. Zero without a source and for estimates, which no length improves.
+    /// total over at least five windows, but at most 30 s. Zero without a source and for estimates, which no length improves.
     #[must_use]
     pub fn advised_window(&self) -> Duration {
         let measured = self.infos.iter().filter(|info| info.trust < super::Trust::Estimated);
         let longest = measured.map(|info| info.tick_ms.map_or(10.0, |tick| (tick * 0.1).max(10.0))).fold(0.0, f64::max);
-        Duration::from_secs_f64(longest.min(600.0))
+        Duration::from_secs_f64(longest.min(30.0))
     }
 
     /// Opens the window. A window that is still open is dropped.
