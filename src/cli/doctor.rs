@@ -129,7 +129,10 @@ fn text(report: &Report) -> String {
             host.usable_cpus
         ),
     );
-    add("instruction sets", if host.isa.is_empty() { "—".into() } else { format!("{} {}", host.arch, host.isa.join(" ")) });
+    add(
+        "instruction sets",
+        if host.isa.is_empty() { "—".into() } else { format!("{} {}", host.arch, host.isa.join(" ")) },
+    );
     let caches = host.caches.iter().filter(|cache| cache.kind != "Instruction");
     let caches: Vec<String> = caches.map(|c| format!("L{} {}", c.level, size(c.bytes))).collect();
     add("caches", if caches.is_empty() { "—".into() } else { caches.join(", ") });
