@@ -115,9 +115,9 @@ fn smollm2_adds_its_system_prompt() {
 }
 
 #[test]
-fn block_tags_leave_no_white_space() {
+fn block_tags_take_their_own_line_with_them_and_no_other() {
     let rendered = template(CHATML).render(&chat(&[("user", "a <b> & 'c'")]), true).unwrap();
-    assert_eq!(rendered, "<|im_start|>user\na <b> & 'c'<|im_end|>\n<|im_start|>assistant\n");
+    assert_eq!(rendered, "<|im_start|>user\na <b> & 'c'<|im_end|>\n\n<|im_start|>assistant\n\n");
 }
 
 #[test]

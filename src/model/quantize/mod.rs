@@ -237,7 +237,7 @@ impl Job<'_> {
         for slab in data.chunks(slab_in) {
             self.check(progress)?;
             let len = slab.len() as u128 * slab_out as u128 / slab_in as u128;
-            out.resize(usize::try_from(len).map_err(|_| unreadable())?, 0);
+            out.resize(usize::try_from(len).ok().ok_or_else(unreadable)?, 0);
             match self.convert_slab(slab, info.ty, &mut out, ty) {
                 Ok(()) => {}
                 Err(Fault::Format) => return Err(unreadable()),
