@@ -99,7 +99,8 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     if prompt_ids.is_empty() {
         return Err(Error::Usage("the prompt is empty: the model needs at least one token to start from".into()));
     }
-    let n_prompt = u32::try_from(prompt_ids.len()).map_err(|_| Error::Usage("the prompt is too long".into()))?;
+    let n_prompt =
+        u32::try_from(prompt_ids.len()).map_err(|_too_long| Error::Usage("the prompt is too long".into()))?;
 
     let config = args.engine.config(args.threads, n_prompt.saturating_add(args.n_gen), 1);
     let mut engine = args.engine.load(&file.path, &config)?;
@@ -187,7 +188,7 @@ fn prefill(engine: &mut dyn Engine, seq: SeqId, prompt: &[u32], logprobs: bool) 
         batch.clear();
         let start = n * piece;
         for (i, &token) in tokens.iter().enumerate() {
-            let pos = u32::try_from(start + i).map_err(|_| Error::Usage("the prompt is too long".into()))?;
+            let pos = u32::try_from(start + i).map_err(|_too_long| Error::Usage("the prompt is too long".into()))?;
             batch.push(token, seq, pos, logprobs || start + i + 1 == prompt.len());
         }
         let logits = engine.forward(&batch)?;

@@ -67,7 +67,7 @@ the budget; 5 some cells failed; 6 verification mismatch; 130 interrupted";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Run(run::Args),
+    Run(Box<run::Args>),
     Bench(Box<bench::Args>),
     Eval(eval::Args),
     Fidelity(fidelity::Args),

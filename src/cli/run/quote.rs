@@ -38,7 +38,6 @@ pub(super) struct Plan {
     joules: Option<f64>,
 }
 
-#[expect(clippy::too_many_arguments, reason = "everything a plan consists of")]
 pub(super) fn quote(
     specs: &[Spec],
     options: &SourceOptions,
