@@ -165,14 +165,39 @@ mod tests {
 
     #[test]
     fn a_wide_terminal_gets_a_grid() {
-        insta::assert_snapshot!(Terminal { width: Some(80), colour: false }.layout(&document()), @r"");
+        insta::assert_snapshot!(Terminal { width: Some(80), colour: false }.layout(&document()), @r"
+        The cheapest tier that clears is a.
+
+        ────────────────────
+         tier   tg128 tok/s
+        ════════════════════
+         a       12.3 ± 0.4
+         b                —
+        ────────────────────
+
+        Cost excludes electricity: no tariff given.
+        ");
     }
 
     #[test]
     fn a_narrow_terminal_gets_blocks_and_no_line_is_too_long() {
         let text = Terminal { width: Some(22), colour: false }.layout(&document());
         assert!(text.lines().all(|line| line.chars().count() <= 26), "{text}");
-        insta::assert_snapshot!(text, @r"");
+        insta::assert_snapshot!(text, @r"
+        The cheapest tier that
+        clears is a.
+
+        ────────────────────
+         tier   tg128 tok/s
+        ════════════════════
+         a       12.3 ± 0.4
+         b                —
+        ────────────────────
+
+        Cost excludes
+          electricity: no
+          tariff given.
+        ");
     }
 
     #[test]
