@@ -1,6 +1,6 @@
 //! A cascade: a weak tier answers, a strong one takes over where the weak one's confidence is below a threshold τ.
 //!
-//! A(τ) = mean(y1·1[g ≥ τ] + y2·1[g < τ]), C(τ) = mean(c1 + c2·1[g < τ]). A cascade is worth it only if its deferral rate
+//! `A(τ) = mean(y1·1[g ≥ τ] + y2·1[g < τ])`, `C(τ) = mean(c1 + c2·1[g < τ])`. A cascade is worth it only if its deferral rate
 //! is below 1 - c1/c2, and only above the straight line of random deferral between the two tiers.
 
 use serde::{Deserialize, Serialize};
