@@ -31,7 +31,11 @@ fn host(record: &Record) -> String {
         let rate = significant(fact.memory? / 1e9, 3);
         Some(format!("{rate} GB/s measured memory bandwidth on {} threads", fact.threads))
     }));
-    parts.extend(host.hypervisor.as_ref().map(|name| format!("virtual machine ({name})")));
+    parts.extend(host.hypervisor.as_ref().map(|name| match name.as_str() {
+        // The host facts say `yes` for one that does not give its name.
+        "yes" => "virtual machine".to_owned(),
+        name => format!("virtual machine ({name})"),
+    }));
     format!("Host: {}.", parts.join(", "))
 }
 

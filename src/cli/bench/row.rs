@@ -130,7 +130,7 @@ impl Row {
         let of = |get: fn(&EngineFacts) -> &String| facts.map(|f| get(f).clone());
         let device = of(|f| &f.device);
         Self {
-            build_commit: option_env!("TIERBENCH_COMMIT"),
+            build_commit: option_env!("TIERBENCH_REVISION"),
             build_number: None,
             cpu_info: host.cpu.clone(),
             gpu_info: device.clone().filter(|d| d != "cpu").unwrap_or_default(),

@@ -78,8 +78,8 @@ impl Run<'_> {
             kept.stopped = Some(BUDGET.into());
             return Ok(kept);
         }
-        let (Some(engine), Some(tokenizer)) = (self.engines[place].as_mut(), self.rungs[place].tokenizer.as_ref())
-        else {
+        let tokenizer = &self.rungs[place].tokenizer;
+        let Some(engine) = self.engines[place].as_mut() else {
             return Err(Error::Usage("this tier has no engine".into()));
         };
         let limit = facts.rule.n_max.and_then(|n| usize::try_from(n).ok()).or(self.args.limit);

@@ -33,8 +33,7 @@ pub(super) struct Spec {
 /// A tier whose file is on disk.
 pub(super) struct Rung {
     pub(super) file: ModelFile,
-    /// `None` if the file cannot be read as a model; the engine says why.
-    pub(super) tokenizer: Option<Tokenizer>,
+    pub(super) tokenizer: Tokenizer,
     template_sha256: Option<String>,
 }
 
@@ -60,7 +59,7 @@ pub(super) fn specs(named: &[String], levels: &[Level], options: &SourceOptions)
 }
 
 /// Fetches or makes every file. A tier that cannot be had ends the run: a ladder with a hole would answer another question.
-pub(super) fn resolve(specs: &[Spec], options: &SourceOptions, args: &Args, ui: &Ui) -> Result<Vec<Rung>> {
+pub(super) fn resolve(specs: &[Spec], options: &SourceOptions, ui: &Ui) -> Result<Vec<Rung>> {
     let mut rungs: Vec<Rung> = Vec::new();
     for Spec { spec } in specs {
         if interrupt::requested() {
@@ -76,7 +75,6 @@ pub(super) fn resolve(specs: &[Spec], options: &SourceOptions, args: &Args, ui: 
     if rungs.is_empty() && !interrupt::requested() {
         return Err(crate::plan::PlanError::Empty("name a model with -m").into());
     }
-    let _ = args;
     Ok(rungs)
 }
 
@@ -85,7 +83,7 @@ impl Rung {
         let gguf = Gguf::open(&file.path).map_err(ModelError::from)?;
         let tokenizer = Tokenizer::from_gguf(&gguf).map_err(ModelError::from)?;
         let template_sha256 = ChatTemplate::from_gguf(&gguf).ok().flatten().map(|t| t.hash().to_owned());
-        Ok(Self { file, tokenizer: Some(tokenizer), template_sha256 })
+        Ok(Self { file, tokenizer, template_sha256 })
     }
 
     /// The tier's published facts; without an engine those of the plan.
@@ -109,7 +107,7 @@ impl Rung {
                 licence: self.file.licence.clone(),
                 source: self.file.source.clone(),
                 requantized_from: self.file.requantized_from.clone(),
-                tokenizer_sha256: self.tokenizer.as_ref().map(|t| t.fingerprint().to_owned()),
+                tokenizer_sha256: Some(self.tokenizer.fingerprint().to_owned()),
                 template_sha256: self.template_sha256.clone(),
             },
             engine: facts.cloned(),

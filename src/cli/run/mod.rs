@@ -122,8 +122,11 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
         return quote::print(&quote, args.output, ui);
     }
     ui.note(quote.sentence());
+    for warning in quote.warnings() {
+        ui.warn(warning);
+    }
 
-    let rungs = ladder::resolve(&specs, &options, args, ui)?;
+    let rungs = ladder::resolve(&specs, &options, ui)?;
     let plan = Plan {
         models: rungs.iter().map(|rung| rung.file.sha256.clone()).collect(),
         workloads: &workloads,
@@ -156,7 +159,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
         session,
         history,
         open,
-        raw: header(args, host, cost, quote.warnings()),
+        raw: header(args, host, cost),
         stored,
     };
     run.raw.run.id = run.open.id.clone();
@@ -177,9 +180,6 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
         }
     };
     ui.write(text.as_bytes())?;
-    for warning in &record.raw.warnings {
-        ui.warn(warning);
-    }
     Ok(status(&record))
 }
 
@@ -253,7 +253,7 @@ fn load_tasks(args: &Args, tiers: u32) -> Result<Vec<(Task, TaskFacts)>> {
         .collect()
 }
 
-fn header(args: &Args, host: HostFacts, cost: Assumptions, warnings: Vec<String>) -> RawRecord {
+fn header(args: &Args, host: HostFacts, cost: Assumptions) -> RawRecord {
     RawRecord {
         run: RunFacts { command: command_line(), ..RunFacts::default() },
         host,
@@ -271,7 +271,7 @@ fn header(args: &Args, host: HostFacts, cost: Assumptions, warnings: Vec<String>
         tiers: Vec::new(),
         cost,
         cells: Vec::new(),
-        warnings,
+        warnings: Vec::new(),
     }
 }
 
