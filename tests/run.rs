@@ -70,13 +70,13 @@ fn the_quote_says_what_a_run_will_take_and_runs_nothing() {
 fn bad_input_is_one_line_that_names_it_and_the_fix() {
     let data = tempfile::tempdir().unwrap();
     for (args, code, says) in [
-        (&["run", "-m", "smolm2-135m"][..], 1, "smollm2-135m-instruct"),
+        (&["run", "-m", "smollm2-135m-instrct"][..], 1, "smollm2-135m-instruct"),
         (&["run", "-l", "q9"][..], 2, "q8_0"),
         (&["run", "--task", "support_tickts"][..], 1, "support_tickets"),
         (&["run", "--bar", "1.5"][..], 2, "--bar 1.5"),
         (&["run", "--bar", "0.1"][..], 2, "without a model"),
         (&["run", "-p", "x"][..], 2, "128,512"),
-        (&["run", "--budget", "-3"][..], 2, "--budget"),
+        (&["run", "--budget=-3"][..], 2, "--budget"),
         (&["run", "--utilization", "0"][..], 2, "utilization"),
         (&["run", "--device", "gpu"][..], 2, "cuda:N"),
         (&["bench", "-m", "Cargo.toml"][..], 1, "Cargo.toml"),

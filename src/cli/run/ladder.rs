@@ -1,5 +1,7 @@
 //! From what the user named to tiers on disk: models × levels.
 
+use std::path::Path;
+
 use super::{Args, Run};
 use crate::cli::{Ui, interrupt};
 use crate::engine::{Engine, EngineError};
@@ -52,6 +54,11 @@ pub(super) fn specs(named: &[String], levels: &[Level], options: &SourceOptions)
         if bare {
             specs.extend(levels.iter().map(|level| Spec { spec: format!("{name}:{level}") }));
         } else {
+            // A name that is neither a file nor in the catalogue is refused before anything is planned.
+            let base = name.rsplit_once(':').map_or(name.as_str(), |(base, _)| base);
+            if !Path::new(&name).exists() && !Path::new(base).exists() {
+                catalogue.get(base)?;
+            }
             specs.push(Spec { spec: name });
         }
     }
