@@ -35,14 +35,7 @@ impl Run<'_> {
         for (cell, result) in cells.iter().zip(results) {
             let subject = Subject::Workload(cell.workload);
             match result {
-                Ok(speed) => {
-                    self.commit(Cell {
-                        tier: cell.tier.clone(),
-                        subject,
-                        finished_at: clock::now(),
-                        outcome: Outcome::Speed(Box::new(speed)),
-                    })?;
-                }
+                Ok(speed) => self.commit(speed_cell(cell, speed))?,
                 // Not a failure of the tier: a resumed run measures it.
                 Err(MeasureError::Interrupted) => {}
                 Err(error) => self.commit(failed_cell(&cell.tier, subject, &error.to_string()))?,
@@ -87,6 +80,7 @@ impl Run<'_> {
         if bar.is_hidden() {
             self.ui.note(format_args!("measuring speed: {} cells, interleaved", cells.len()));
         }
+        let (history, open) = (&mut self.history, &self.open);
         let mut instruments = Instruments { clock: &*self.clock, sysfs: &self.sysfs, energy: &mut self.session };
         let results = measure_cells(engines, cells, &protocol, &mut instruments, &mut |event| {
             match event {
@@ -99,11 +93,25 @@ impl Run<'_> {
                     // Stopping by precision can take more trials than the least.
                     bar.set_length(turns.max(bar.position()));
                 }
-                Event::Finished { .. } | Event::Failed { .. } => {}
+                // Stored at once: a kill loses the cells in flight, not those that are complete. Should this fail, the commit
+                // after the last block says why.
+                Event::Finished { cell, result } => {
+                    let _ = history.commit_cell(open, &speed_cell(&cells[cell], result.clone()));
+                }
+                Event::Failed { .. } => {}
             }
             if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         bar.finish_and_clear();
         results
+    }
+}
+
+fn speed_cell(cell: &measure::Cell, speed: SpeedCell) -> Cell {
+    Cell {
+        tier: cell.tier.clone(),
+        subject: Subject::Workload(cell.workload),
+        finished_at: clock::now(),
+        outcome: Outcome::Speed(Box::new(speed)),
     }
 }
