@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! plan → model → engine → measure(+energy) → quality → cost → decide → store → report
-//!                                                          cli sees all; units, stats, error see none
+//!                                                          cli sees all; civil, units, stats, error see none
 //! ```
 //!
 //! | room | what it knows |
@@ -35,6 +35,7 @@
 //! 7. `unsafe` only in `engine::native`'s kernels and memory, file mapping and the perf-event call, each with a safety
 //!    comment.
 
+pub mod civil;
 pub mod cli;
 pub mod cost;
 pub mod decide;

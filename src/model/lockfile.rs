@@ -99,19 +99,7 @@ pub(super) fn unix_ns(time: SystemTime) -> i64 {
 
 /// `2026-01-31T12:00:00Z`.
 pub(super) fn rfc3339(time: SystemTime) -> String {
-    let seconds = unix_ns(time) / 1_000_000_000;
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // Civil date from days since 1970-01-01 (H. Hinnant, "chrono-compatible low-level date algorithms").
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let doe = z.rem_euclid(146_097);
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let day = doy - (153 * mp + 2) / 5 + 1;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    let year = yoe + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+    crate::civil::rfc3339(unix_ns(time) / 1_000_000_000)
 }
 
 #[cfg(test)]

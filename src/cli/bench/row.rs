@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::Tested;
+use crate::civil::rfc3339;
 use crate::energy::{IdleBaselines, Reading};
 use crate::engine::EngineFacts;
 use crate::measure::bandwidth::{Bandwidth, roofline_share};
 use crate::measure::host::HostFacts;
 use crate::measure::noise::NoiseEvidence;
 use crate::measure::{EnergyWindow, Evidence, Percentiles, Protocol, SpeedCell, warnings};
-use crate::store::clock::rfc3339;
 use crate::units::Interval;
 
 /// Tokens per engine call in llama-bench's `n_batch`; ours are bounded by `n_ubatch` alone.
@@ -197,7 +197,7 @@ impl Row {
     ) {
         let spans: Vec<f64> = cell.samples.iter().map(|s| s.elapsed_ns as f64).collect();
         let rates = cell.rates();
-        self.test_time = Some(rfc3339(cell.started_unix_s.max(0.0) as u64));
+        self.test_time = Some(rfc3339(cell.started_unix_s as i64));
         (self.avg_ns, self.stddev_ns) = mean_and_stddev(&spans);
         (self.avg_ts, self.stddev_ts) = mean_and_stddev(&rates);
         self.samples_ns = cell.samples.iter().map(|s| s.elapsed_ns).collect();

@@ -2,6 +2,8 @@
 
 use minijinja::{Error, ErrorKind};
 
+use crate::civil::{self, Day};
+
 const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -21,7 +23,7 @@ const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday",
 /// Formats `seconds` since 1970.
 pub(super) fn strftime(seconds: i64, format: &str) -> Result<String, Error> {
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let (year, month, day) = civil(days);
+    let Day { year, month, day } = civil::day(days);
     let month_name = MONTHS[(month - 1) as usize];
     let day_name = DAYS[(days + 4).rem_euclid(7) as usize];
     let (hour, minute) = (second / 3600, second / 60 % 60);
@@ -55,20 +57,6 @@ pub(super) fn strftime(seconds: i64, format: &str) -> Result<String, Error> {
         }
     }
     Ok(out)
-}
-
-/// Days since 1970-01-01 → year, month, day in the proleptic Gregorian calendar (Howard Hinnant's `civil_from_days`).
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    // March is month 0.
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]
