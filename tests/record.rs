@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tierbench::decide::Verdict;
 use tierbench::store::canonical::content_hash;
 use tierbench::store::derived::AnswerOutcome;
-use tierbench::store::record::Record;
+use tierbench::store::record::{Record, SCHEMA_VERSION};
 
 fn value() -> Value {
     serde_json::to_value(record()).unwrap()
@@ -108,7 +108,7 @@ fn joules_that_their_own_counter_reads_contradict_are_found() {
 fn hostile_files_end_with_one_line_and_code_1() {
     let good = value().to_string();
     let mut future = value();
-    future["schema_version"] = json!(2);
+    future["schema_version"] = json!(SCHEMA_VERSION + 1);
     let mut cases: Vec<(Vec<u8>, &str)> = vec![
         (Vec::new(), "not complete JSON"),
         (good.as_bytes()[..good.len() / 2].to_vec(), "not complete JSON"),

@@ -82,11 +82,29 @@ fn hostile_names_cannot_reach_the_terminal_or_the_page() {
     raw.warnings.push("=cmd()\nsecond line".into());
     let dir = tempfile::tempdir().unwrap();
     let path = write(dir.path(), "evil.json", &serde_json::to_value(Record::from_raw(raw).unwrap()).unwrap());
-    for format in ["table", "md", "csv"] {
+    for format in ["table", "md", "csv", "html"] {
         let text = stdout(tierbench(dir.path()).args(["report", "-o", format]).arg(&path));
         assert!(!text.contains('\x1b') && !text.contains('\u{202e}'), "{format}: {text}");
-        assert!(format != "md" || !text.contains("<script"), "{text}");
+        assert!(!matches!(format, "md" | "html") || !text.contains("<script>alert"), "{text}");
     }
+}
+
+#[test]
+fn the_page_is_self_contained_and_allows_only_its_own_script() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = stdout(tierbench(dir.path()).args(["report", "-o", "html"]).arg(example(dir.path())));
+    let policy = "default-src 'none'; style-src 'sha256-";
+    assert!(page.contains(policy) && !page.contains("unsafe-") && !page.contains("'self'"), "nothing is fetched");
+    for element in ["<script src", "<link", "<img", "<iframe", "@import", "url("] {
+        let own = page.split("<script").filter(|part| !part.contains("Copyright")).collect::<String>();
+        assert!(!own.contains(element.trim_start_matches("<script")), "{element}");
+    }
+    // The record in the page is the record.
+    let start = page.find("id=\"record\">").unwrap() + "id=\"record\">".len();
+    let packed = &page[start..start + page[start..].find("</script>").unwrap()];
+    let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, packed).unwrap();
+    let read: Record = serde_json::from_reader(flate2::read::GzDecoder::new(bytes.as_slice())).unwrap();
+    assert_eq!(read, record());
 }
 
 #[test]

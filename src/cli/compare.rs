@@ -16,6 +16,9 @@ pub(super) struct Args {
     /// Exit with 1 if a ratio B / A crosses a limit, e.g. 'tg128 < 0.95' or 'pass_rate < 0.98'; may be repeated
     #[arg(long, value_name = "CONDITION")]
     fail_if: Vec<Threshold>,
+    /// Let --fail-if count only ratios whose whole interval is beyond the limit
+    #[arg(long, requires = "fail_if")]
+    certain: bool,
     /// Format: table, md or json
     #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
     output: OutputFormat,
@@ -35,7 +38,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     }
     let mut failed = false;
     for threshold in &args.fail_if {
-        for crossed in threshold.violations(&comparison)? {
+        for crossed in threshold.violations(&comparison, args.certain)? {
             failed = true;
             ui.error(format_args!(
                 "{}: {} is {:.4} of A, which is what --fail-if '{threshold}' forbids",

@@ -4,6 +4,7 @@ use super::{OutputFormat, Ui, record};
 use crate::error::{Error, ExitStatus, Result};
 use crate::report::{Format as _, ReportError, json::Json, rows};
 use crate::store::history::History;
+use crate::store::record::JSON_SCHEMA;
 
 /// Write a record's raw data: the record as JSON, its samples and items as JSONL or CSV
 #[derive(Debug, clap::Args)]
@@ -19,6 +20,9 @@ pub(super) struct Args {
     /// Every run of the history, one record per line
     #[arg(long, conflicts_with_all = ["record", "output", "rows"])]
     all: bool,
+    /// The JSON schema of records
+    #[arg(long, conflicts_with_all = ["record", "output", "rows", "all"])]
+    schema: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -30,6 +34,10 @@ enum Rows {
 }
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
+    if args.schema {
+        ui.write(JSON_SCHEMA.as_bytes())?;
+        return Ok(ExitStatus::Success);
+    }
     if args.all {
         return export_history(ui);
     }

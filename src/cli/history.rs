@@ -10,6 +10,7 @@ use crate::report::{markdown, one_line};
 use crate::store::StoreError;
 use crate::store::file;
 use crate::store::history::{History, RunSummary};
+use crate::store::import::{self, Import, Judgement};
 
 /// List, show, remove and import stored runs
 #[derive(Debug, clap::Args)]
@@ -37,10 +38,17 @@ enum Action {
         #[arg(required = true)]
         runs: Vec<String>,
     },
-    /// Add records: a record file, or JSONL as written by `export --all`
+    /// Add records: a record file, JSONL as written by `export --all`, or another tool's results: `llama-bench -o json`
+    /// or jsonl, lm-eval's results_*.json with the samples that --log_samples writes beside it
     Import {
         /// The file
         file: PathBuf,
+        /// Pass rate demanded of lm-eval's items; it states none itself
+        #[arg(long, value_name = "Q")]
+        bar: Option<f64>,
+        /// lm-eval's per-item metric that says solved or not [default: acc, exact_match, acc_norm or pass@1]
+        #[arg(long, value_name = "NAME")]
+        metric: Option<String>,
     },
 }
 
@@ -58,7 +66,13 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
             }
             Ok(ExitStatus::Success)
         }
-        Some(Action::Import { file }) => import(&mut history, file, ui),
+        Some(Action::Import { file, bar, metric }) => {
+            let judgement = Judgement { bar: *bar, metric: metric.clone(), ..Judgement::default() };
+            match import::read(file, &judgement)? {
+                Some(foreign) => import_foreign(&mut history, &foreign, ui),
+                None => import(&mut history, file, ui),
+            }
+        }
     }
 }
 
@@ -115,6 +129,22 @@ fn show(history: &History, wanted: &str, ui: &Ui) -> Result<ExitStatus> {
     let notes = vec![format!("`tierbench report {id}` prints its tables.")];
     ui.write(ui.terminal().layout(&Document { answers: vec![], tables: vec![table], notes }).as_bytes())?;
     Ok(ExitStatus::Success)
+}
+
+fn import_foreign(history: &mut History, foreign: &Import, ui: &Ui) -> Result<ExitStatus> {
+    for line in &foreign.left_out {
+        ui.warn(format_args!("left out {}", one_line(line)));
+    }
+    let id = &foreign.record.raw.run.id;
+    let title =
+        foreign.record.raw.imported.as_ref().map_or_else(String::new, |from| format!("{} {}", from.tool, from.file));
+    let added = history.import(&foreign.record, &format!("imported from {title}"))?;
+    let state = if added { "added" } else { "already there" };
+    ui.note(format_args!(
+        "run {id} {state}: {} cells; `tierbench report {id}` prints it",
+        foreign.record.raw.cells.len()
+    ));
+    Ok(if foreign.left_out.is_empty() { ExitStatus::Success } else { ExitStatus::CellsFailed })
 }
 
 /// Each record is checked as `verify` checks it; one that fails is not stored, the others are.

@@ -10,13 +10,17 @@ use crate::store::record::Record;
 use crate::store::verify::verify;
 
 /// What the user may write.
-pub(super) const HELP: &str = "a record file, - for stdin, a run id or its beginning, or `latest`";
+pub(super) const HELP: &str = "a record file, - for stdin, a run id or its beginning, `latest`, or `machine:TEXT` for the newest run on a processor \
+     with TEXT in its name";
 
 /// Loads the record `spec` names. A file that does not verify is loaded with a warning: its numbers are not its samples'.
 ///
 /// # Errors
 /// What reading says; an unknown run.
 pub(super) fn load(spec: &str, ui: &Ui) -> Result<Record> {
+    if let Some(machine) = spec.strip_prefix("machine:") {
+        return newest_of(machine);
+    }
     if !is_file(spec) {
         let history = History::open_default()?;
         let id = history.resolve(spec).map_err(|error| hint(spec, error))?;
@@ -27,6 +31,30 @@ pub(super) fn load(spec: &str, ui: &Ui) -> Result<Record> {
         ui.warn(format_args!("{spec} does not verify: {difference}"));
     }
     Ok(file.record)
+}
+
+/// The newest stored record of a machine.
+fn newest_of(machine: &str) -> Result<Record> {
+    let history = History::open_default()?;
+    let wanted = machine.to_lowercase();
+    let mut seen: Vec<String> = Vec::new();
+    for run in history.list()? {
+        let record = match history.record(&run.id) {
+            Ok(record) => record,
+            // A run that was killed before it stored anything.
+            Err(crate::store::StoreError::UnknownRun { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let cpu = record.raw.host.cpu.clone().unwrap_or_default();
+        if cpu.to_lowercase().contains(&wanted) {
+            return Ok(record);
+        }
+        if !seen.contains(&cpu) {
+            seen.push(cpu);
+        }
+    }
+    let seen = crate::report::one_line(&seen.join(", "));
+    Err(Error::Usage(format!("no stored run of a machine with `{machine}` in its name: there are {seen}")))
 }
 
 /// Reads a record file, or stdin for `-`.

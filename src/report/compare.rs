@@ -4,7 +4,8 @@ use super::ReportError;
 use super::document::{Column, Document, Table};
 use super::number::{UNKNOWN, maybe, significant};
 use crate::plan::TierKey;
-use crate::store::record::Record;
+use crate::store::derived::EnergyNumbers;
+use crate::store::record::{Record, TierFacts};
 use crate::units::Interval;
 
 /// One quantity both records have.
@@ -40,33 +41,31 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Compares `b` with `a`, tier by tier of the same name.
+    /// Compares `b` with `a`, tier by tier: those of the same name, then those of the same model, level and engine if
+    /// only threads, device or machine differ.
     #[must_use]
     pub fn of(a: &Record, b: &Record) -> Self {
-        let missing = |from: &Record, other: &Record| -> Vec<TierKey> {
-            let tiers = from.raw.tiers.iter().filter(|tier| other.tier(&tier.key).is_none());
-            tiers.map(|tier| tier.key.clone()).collect()
-        };
+        let pairs = pairs(a, b);
         let mut shared = Vec::new();
-        for ours in &a.derived.speed {
-            if let Some(theirs) = b.derived.speed_of(&ours.tier, &ours.workload) {
-                let ends = (ours.interval, theirs.interval);
-                shared.extend(quantity(&ours.tier, ours.test.clone(), ours.median, theirs.median, ends));
-            }
+        for (ours, theirs) in &pairs {
+            let name = if ours.key == theirs.key {
+                ours.key.clone()
+            } else {
+                TierKey(format!("{} → {}", ours.key, theirs.key))
+            };
+            speeds(a, b, (&ours.key, &theirs.key), &name, &mut shared);
+            prices(a, b, (&ours.key, &theirs.key), &name, &mut shared);
+            tasks(a, b, (&ours.key, &theirs.key), &name, &mut shared);
         }
-        for ours in &a.derived.tasks {
-            let Some(theirs) = b.derived.task_of(&ours.tier, &ours.task) else { continue };
-            if task_hash(a, &ours.task) != task_hash(b, &ours.task) {
-                continue;
-            }
-            let rates = (ours.pass_rate, theirs.pass_rate);
-            let values = (rates.0.map(|i| i.value), rates.1.map(|i| i.value));
-            shared.extend(quantity(&ours.tier, format!("{} pass_rate", ours.task), values.0, values.1, rates));
-            let costs = (ours.cost.usd_per_1k_solved, theirs.cost.usd_per_1k_solved);
-            let values = (costs.0.map(|i| i.value), costs.1.map(|i| i.value));
-            shared.extend(quantity(&ours.tier, format!("{} usd_per_1k_solved", ours.task), values.0, values.1, costs));
+        let alone = |record: &Record, is_paired: &dyn Fn(&TierKey) -> bool| -> Vec<TierKey> {
+            record.raw.tiers.iter().map(|tier| tier.key.clone()).filter(|key| !is_paired(key)).collect()
+        };
+        Self {
+            shared,
+            changed: changes(a, b, &pairs),
+            only_a: alone(a, &|key| pairs.iter().any(|(ours, _)| ours.key == *key)),
+            only_b: alone(b, &|key| pairs.iter().any(|(_, theirs)| theirs.key == *key)),
         }
-        Self { shared, changed: changes(a, b), only_a: missing(a, b), only_b: missing(b, a) }
     }
 
     /// Laid out for reading. `names` are what the user called the two.
@@ -119,6 +118,85 @@ impl Comparison {
     }
 }
 
+/// Tiers of `a` with their counterparts in `b`.
+fn pairs<'a>(a: &'a Record, b: &'a Record) -> Vec<(&'a TierFacts, &'a TierFacts)> {
+    let mut free: Vec<&TierFacts> = b.raw.tiers.iter().filter(|tier| a.tier(&tier.key).is_none()).collect();
+    let mut pairs = Vec::new();
+    for ours in &a.raw.tiers {
+        if let Some(theirs) = b.tier(&ours.key) {
+            pairs.push((ours, theirs));
+            continue;
+        }
+        let alike = |other: &&&TierFacts| {
+            let (x, y) = (&ours.tier, &other.tier);
+            (&x.model, &x.level, &x.engine) == (&y.model, &y.level, &y.engine)
+        };
+        // Several candidates would make the choice among them arbitrary.
+        if let [only] = free.iter().filter(alike).collect::<Vec<_>>().as_slice() {
+            let theirs: &TierFacts = only;
+            pairs.push((ours, theirs));
+            free.retain(|tier| tier.key != theirs.key);
+        }
+    }
+    pairs
+}
+
+/// Speed of every workload both were measured on, and its energy where both readings have the same boundary.
+fn speeds(a: &Record, b: &Record, keys: (&TierKey, &TierKey), name: &TierKey, shared: &mut Vec<Shared>) {
+    for ours in a.derived.speed.iter().filter(|numbers| numbers.tier == *keys.0) {
+        let Some(theirs) = b.derived.speed_of(keys.1, &ours.workload) else { continue };
+        let ends = (ours.interval, theirs.interval);
+        shared.extend(quantity(name, ours.test.clone(), ours.median, theirs.median, ends));
+        let energies = ours.energy.as_ref().zip(theirs.energy.as_ref());
+        if let Some((x, y)) = energies.filter(|(x, y)| same_boundary(x, y)) {
+            let test = format!("{} j_per_token", ours.test);
+            shared.extend(quantity(name, test, x.total, y.total, (span(x), span(y))));
+        }
+    }
+}
+
+fn same_boundary(x: &EnergyNumbers, y: &EnergyNumbers) -> bool {
+    (x.scope, x.trust, &x.domains) == (y.scope, y.trust, &y.domains)
+}
+
+fn span(energy: &EnergyNumbers) -> Option<Interval> {
+    Some(Interval { value: energy.total?, lo: energy.lo?, hi: energy.hi?, level: 0.95 })
+}
+
+/// Token prices, where both hold the same kind of electricity.
+fn prices(a: &Record, b: &Record, keys: (&TierKey, &TierKey), name: &TierKey, shared: &mut Vec<Shared>) {
+    let Some((ours, theirs)) = a.derived.tier_of(keys.0).zip(b.derived.tier_of(keys.1)) else { return };
+    if ours.cost.energy_included != theirs.cost.energy_included {
+        return;
+    }
+    let columns = [
+        ("usd_per_mtok_in", ours.cost.usd_per_mtok_in, theirs.cost.usd_per_mtok_in),
+        ("usd_per_mtok_out", ours.cost.usd_per_mtok_out, theirs.cost.usd_per_mtok_out),
+    ];
+    for (column, x, y) in columns {
+        let ends = (x.map(|parts| parts.total), y.map(|parts| parts.total));
+        shared.extend(quantity(name, column.into(), ends.0.map(|i| i.value), ends.1.map(|i| i.value), ends));
+    }
+}
+
+/// Pass rate and cost of every task both were judged on, if its items and prompts are the same.
+fn tasks(a: &Record, b: &Record, keys: (&TierKey, &TierKey), name: &TierKey, shared: &mut Vec<Shared>) {
+    for ours in a.derived.tasks.iter().filter(|numbers| numbers.tier == *keys.0) {
+        let Some(theirs) = b.derived.task_of(keys.1, &ours.task) else { continue };
+        if task_hash(a, &ours.task) != task_hash(b, &ours.task) {
+            continue;
+        }
+        let rates = (ours.pass_rate, theirs.pass_rate);
+        let values = (rates.0.map(|i| i.value), rates.1.map(|i| i.value));
+        shared.extend(quantity(name, format!("{} pass_rate", ours.task), values.0, values.1, rates));
+        if ours.cost.energy_included == theirs.cost.energy_included {
+            let costs = (ours.cost.usd_per_1k_solved, theirs.cost.usd_per_1k_solved);
+            let values = (costs.0.map(|i| i.value), costs.1.map(|i| i.value));
+            shared.extend(quantity(name, format!("{} usd_per_1k_solved", ours.task), values.0, values.1, costs));
+        }
+    }
+}
+
 /// The ratio's interval from the two intervals, as independent errors on the log scale: its half widths are the root of
 /// the sum of their squares. The records come from different runs, so there are no shared blocks to pair.
 fn quantity(
@@ -149,7 +227,7 @@ fn task_hash<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
 }
 
 /// What differs between the two environments, one phrase each.
-fn changes(a: &Record, b: &Record) -> Vec<String> {
+fn changes(a: &Record, b: &Record, pairs: &[(&TierFacts, &TierFacts)]) -> Vec<String> {
     let mut changed = Vec::new();
     let mut field = |name: &str, a: String, b: String| {
         if a != b {
@@ -163,6 +241,8 @@ fn changes(a: &Record, b: &Record) -> Vec<String> {
     field("isa", x.isa.join(" "), y.isa.join(" "));
     let bytes = |n: Option<u64>| n.map_or(UNKNOWN.to_owned(), |n| format!("{n} bytes"));
     field("memory", bytes(x.memory.total), bytes(y.memory.total));
+    field("system", show(&x.os), show(&y.os));
+    field("container", show(&x.container), show(&y.container));
     field("hypervisor", show(&x.hypervisor), show(&y.hypervisor));
     let (x, y) = (&a.raw.build, &b.raw.build);
     field("tierbench", x.version.clone(), y.version.clone());
@@ -175,10 +255,17 @@ fn changes(a: &Record, b: &Record) -> Vec<String> {
             field(&format!("task {} (results not compared)", task.name), task.sha256.clone(), other.sha256.clone());
         }
     }
-    for tier in &a.raw.tiers {
-        let Some(other) = b.tier(&tier.key) else { continue };
+    field("prices", a.raw.cost.lines().join("; "), b.raw.cost.lines().join("; "));
+    let energy = |record: &Record| {
+        let known = record.derived.speed.iter().find_map(|numbers| numbers.energy.as_ref());
+        known.map_or(UNKNOWN.to_owned(), |e| format!("{} {} ({})", e.source, e.domains.join("+"), e.trust))
+    };
+    field("energy", energy(a), energy(b));
+    let tool = |record: &Record| record.raw.imported.as_ref().map_or("tierbench".to_owned(), |from| from.tool.clone());
+    field("measured by", tool(a), tool(b));
+    for (tier, other) in pairs {
         field(&format!("model file of {}", tier.key), tier.model.sha256.clone(), other.model.sha256.clone());
-        let engine = |facts: &crate::store::record::TierFacts| match &facts.engine {
+        let engine = |facts: &TierFacts| match &facts.engine {
             Some(engine) => format!("{} {} {}", engine.name, engine.version, show(&engine.isa)),
             None => UNKNOWN.to_owned(),
         };
@@ -198,8 +285,8 @@ pub struct Threshold {
 impl std::str::FromStr for Threshold {
     type Err = ReportError;
 
-    /// `NAME < RATIO` or `NAME > RATIO`. NAME is a workload (`tg128 @ d4096`), `pass_rate`, `usd_per_1k_solved`, or a
-    /// task's name before one of those.
+    /// `NAME < RATIO` or `NAME > RATIO`. NAME is a workload (`tg128 @ d4096`), `pass_rate`, `usd_per_1k_solved`,
+    /// `j_per_token`, `usd_per_mtok_in`, `usd_per_mtok_out`, or a task's or workload's name before one of those.
     fn from_str(text: &str) -> Result<Self, ReportError> {
         let bad = || ReportError::BadThreshold { got: text.to_owned() };
         let at = text.find(['<', '>']).ok_or_else(bad)?;
@@ -222,10 +309,13 @@ impl std::fmt::Display for Threshold {
 impl Threshold {
     /// Quantities that cross the threshold.
     ///
+    /// With `certain` only those whose whole interval lies beyond the limit count: noise of one run then fails no job, a
+    /// real change needs more trials to be seen. A quantity without an interval counts by its value.
+    ///
     /// # Errors
     /// [`ReportError::NothingShared`] if the records share nothing of that name: a guard that guards nothing is an
     /// error, not a success.
-    pub fn violations<'a>(&self, comparison: &'a Comparison) -> Result<Vec<&'a Shared>, ReportError> {
+    pub fn violations<'a>(&self, comparison: &'a Comparison, certain: bool) -> Result<Vec<&'a Shared>, ReportError> {
         let named: Vec<&Shared> = comparison
             .shared
             .iter()
@@ -238,7 +328,12 @@ impl Threshold {
             let shared = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
             return Err(ReportError::NothingShared { name: self.name.clone(), shared });
         }
-        let crosses = |shared: &&Shared| if self.below { shared.point < self.limit } else { shared.point > self.limit };
+        let end = |shared: &Shared| match shared.ratio.filter(|_| certain) {
+            Some(ratio) if self.below => ratio.hi,
+            Some(ratio) => ratio.lo,
+            None => shared.point,
+        };
+        let crosses = |shared: &&Shared| if self.below { end(shared) < self.limit } else { end(shared) > self.limit };
         Ok(named.into_iter().filter(crosses).collect())
     }
 }
@@ -269,11 +364,26 @@ mod tests {
             only_a: vec![],
             only_b: vec![],
         };
-        let crossed = |text: &str| text.parse::<Threshold>().unwrap().violations(&comparison).map(|v| v.len());
+        let crossed = |text: &str| text.parse::<Threshold>().unwrap().violations(&comparison, false).map(|v| v.len());
         assert_eq!(crossed("tg128 < 0.95").unwrap(), 1);
         assert_eq!(crossed("tg128 < 0.85").unwrap(), 0);
         assert_eq!(crossed("pass_rate < 1.01").unwrap(), 1);
         assert!(crossed("pp512 < 0.95").unwrap_err().to_string().contains("tg128"));
+    }
+
+    #[test]
+    fn a_guard_that_wants_certainty_ignores_what_noise_may_be() {
+        let ratio = |lo, hi| Some(Interval { value: 0.9, lo, hi, level: 0.95 });
+        let with = |ratio| Comparison {
+            shared: vec![Shared { ratio, ..shared("tg128", 0.9) }],
+            changed: vec![],
+            only_a: vec![],
+            only_b: vec![],
+        };
+        let threshold: Threshold = "tg128 < 0.95".parse().unwrap();
+        let count = |ratio| threshold.violations(&with(ratio), true).unwrap().len();
+        assert_eq!([count(ratio(0.8, 0.99)), count(ratio(0.88, 0.92)), count(None)], [0, 1, 1]);
+        assert_eq!(threshold.violations(&with(ratio(0.8, 0.99)), false).unwrap().len(), 1);
     }
 
     #[test]

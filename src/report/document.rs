@@ -69,12 +69,14 @@ fn tiers(record: &Record) -> Vec<&TierFacts> {
 
 /// How tiers are called in tables: what they have in common stands once above, each row says only what is its own, and
 /// that its weights were requantized.
-struct Names {
+pub(super) struct Names {
     common: Option<String>,
+    /// The tool the record was imported from.
+    imported: Option<String>,
 }
 
 impl Names {
-    fn of(record: &Record) -> Self {
+    pub(super) fn of(record: &Record) -> Self {
         let mut parts = record.raw.tiers.iter().map(|facts| {
             let tier = &facts.tier;
             // A key that is not made of these parts is shown as it is.
@@ -82,17 +84,19 @@ impl Names {
             regular.then(|| format!("{}, {} {} t{}", tier.model, tier.engine, tier.device, tier.n_threads))
         });
         let first = parts.next().flatten();
-        Self { common: first.filter(|first| parts.all(|other| other.as_ref() == Some(first))) }
+        let common = first.filter(|first| parts.all(|other| other.as_ref() == Some(first)));
+        Self { common, imported: record.raw.imported.as_ref().map(|imported| imported.tool.clone()) }
     }
 
-    fn label(&self, facts: &TierFacts) -> String {
+    pub(super) fn label(&self, facts: &TierFacts) -> String {
         let from = facts.model.requantized_from.as_ref().or(facts.tier.requantized_from.as_ref());
         let mark = from.map(|level| format!(" (requantized from {level})")).unwrap_or_default();
         let name = match (&self.common, &facts.tier.level) {
             (Some(_), Some(level)) => level,
             _ => &facts.key.0,
         };
-        one_line(&format!("{name}{mark}"))
+        let imported = self.imported.as_ref().map(|tool| format!(" (imported from {tool})")).unwrap_or_default();
+        one_line(&format!("{name}{mark}{imported}"))
     }
 
     fn title(&self, what: &str) -> String {

@@ -4,14 +4,20 @@
 //! out. This room reads records and knows nothing of terminals, files or how a number came about.
 
 pub mod answer;
+pub mod card;
+mod cells;
 pub mod compare;
 pub mod csv;
 pub mod document;
+pub mod html;
 pub mod json;
+pub mod jsonl;
+pub mod latex;
 pub mod markdown;
 pub mod notes;
 pub mod number;
 pub mod rows;
+pub mod site;
 pub mod splice;
 pub mod table;
 

@@ -44,10 +44,23 @@ fn build(record: &Record) -> String {
     let revision = build.revision.as_ref().map(|r| format!(" ({r})")).unwrap_or_default();
     let debug = if build.profile == "release" { "" } else { "; NOT a release build: numbers mean nothing" };
     let run = &record.raw.run;
+    if let Some(imported) = &record.raw.imported {
+        let version = imported.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+        return format!(
+            "Imported: measured by {}{version}, not by tierbench; file {}, sha256 {}, run {}. Its protocol has no \
+             interleaving and no record of noise, energy or the model's hash.",
+            imported.tool, imported.file, imported.sha256, run.id
+        );
+    }
     format!("Measured by tierbench {}{revision}, run {}, {}{debug}.", build.version, run.id, run.started_at)
 }
 
 fn speed(record: &Record) -> String {
+    let order = if record.raw.imported.is_some() {
+        "tiers one after the other".to_owned()
+    } else {
+        format!("tiers interleaved in random blocks, seed {}", record.raw.plan.interleave_seed)
+    };
     let counts = record.derived.speed.iter().map(|numbers| numbers.n);
     let trials = match (counts.clone().min(), counts.max()) {
         (Some(least), Some(most)) if least == most => format!("{least} trials"),
@@ -55,10 +68,8 @@ fn speed(record: &Record) -> String {
         _ => "trials".to_owned(),
     };
     format!(
-        "Speed: median of {trials} per cell, ± the longer arm of its bootstrap {} % interval; tiers interleaved in \
-         random blocks, seed {}.",
+        "Speed: median of {trials} per cell, ± the longer arm of its bootstrap {} % interval; {order}.",
         significant(record.raw.plan.level * 100.0, 2),
-        record.raw.plan.interleave_seed,
     )
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::StoreError;
 use super::record::{Record, SCHEMA, SCHEMA_VERSION};
 
-/// Larger files are refused before they are read. A record of 10 tiers × 5 tasks × 200 items is below 5 MB.
+/// Larger files are refused before they are read. A record of 10 tiers × 5 tasks × 200 items is about 10 MB.
 pub const MAX_BYTES: u64 = 32 << 20;
 
 /// A record file as read: the bytes' JSON, and what this build understands of it.
@@ -27,6 +27,16 @@ pub struct RecordFile {
 /// One line each for a file that is missing, too large, truncated, nested too deep, not a record, from a newer program,
 /// or that contradicts itself.
 pub fn read(path: &Path) -> Result<RecordFile, StoreError> {
+    parse(&read_bytes(path)?, path)
+}
+
+/// Reads a text file as bounded as a record.
+pub(super) fn read_text(path: &Path) -> Result<String, StoreError> {
+    let invalid = |error| StoreError::Import { path: path.to_owned(), why: format!("not UTF-8: {error}") };
+    String::from_utf8(read_bytes(path)?).map_err(invalid)
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, StoreError> {
     let file = File::open(path).map_err(StoreError::io("read", path))?;
     let mut bytes = Vec::new();
     // One byte more than allowed tells a file that grew or a pipe that never ends from one that fits.
@@ -34,7 +44,7 @@ pub fn read(path: &Path) -> Result<RecordFile, StoreError> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(StoreError::TooLarge { path: path.to_owned(), limit_mib: MAX_BYTES >> 20 });
     }
-    parse(&bytes, path)
+    Ok(bytes)
 }
 
 /// Reads a record from memory; `path` names it in errors.
@@ -141,7 +151,7 @@ mod tests {
         assert!(message(b"{\"schema\":\"tierbench.record\"}").contains("schema_version"));
         let future = message(b"{\"schema\":\"tierbench.record\",\"schema_version\":99}");
         assert!(future.contains("99") && future.contains("update tierbench"), "{future}");
-        assert!(message(b"{\"schema\":\"tierbench.record\",\"schema_version\":1}").contains("raw"));
+        assert!(message(b"{\"schema\":\"tierbench.record\",\"schema_version\":2}").contains("raw"));
         let nested = [b"[".repeat(4 << 20), b"]".repeat(4 << 20)].concat();
         assert!(message(&nested).contains("recursion limit"));
     }

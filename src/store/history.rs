@@ -223,28 +223,36 @@ impl History {
         self.set(&run.id, "UPDATE run SET record = ?2 WHERE id = ?1", &serde_json::to_string(record)?)
     }
 
-    /// Stores a record made elsewhere, as a finished run with the record's own id. Returns `false` if that id is stored
-    /// already.
+    /// Stores a record made elsewhere with its cells, as a finished run with the record's own id, in one transaction.
+    /// Returns `false` if that id is stored already.
     ///
     /// # Errors
     /// What the database says.
     pub fn import(&mut self, record: &Record, title: &str) -> Result<bool, StoreError> {
+        let sealed = serde_json::to_string(record)?;
+        let bodies: Vec<String> = record.raw.cells.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
         let run = &record.raw.run;
-        let changed = self
-            .connection
-            .execute(
+        let mut store = || -> rusqlite::Result<bool> {
+            let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let added = transaction.execute(
                 "INSERT OR IGNORE INTO run (id, plan_hash, started_at, finished_at, title, record)
                  VALUES (?1, 'imported', ?2, ?3, ?4, ?5)",
-                params![
-                    run.id,
-                    run.started_at,
-                    run.finished_at.as_ref().unwrap_or(&run.started_at),
-                    title,
-                    serde_json::to_string(record)?
-                ],
-            )
-            .map_err(|source| explain(&self.path, source))?;
-        Ok(changed == 1)
+                params![run.id, run.started_at, run.finished_at.as_ref().unwrap_or(&run.started_at), title, sealed],
+            )?;
+            if added == 1 {
+                let mut insert = transaction.prepare_cached(
+                    "INSERT INTO cell (run_id, cell_id, committed_at, failed, body, position)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?;
+                for ((position, cell), body) in (1_i64..).zip(&record.raw.cells).zip(&bodies) {
+                    let failed = cell.error().is_some();
+                    insert.execute(params![run.id, cell.id().0, cell.finished_at, failed, body, position])?;
+                }
+            }
+            transaction.commit()?;
+            Ok(added == 1)
+        };
+        store().map_err(|source| explain(&self.path, source))
     }
 
     /// All runs, newest first.

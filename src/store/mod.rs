@@ -13,8 +13,11 @@ pub mod derive;
 pub mod derived;
 pub mod file;
 pub mod history;
+pub mod import;
 mod migrations;
+pub mod prompts;
 pub mod record;
+pub mod signature;
 mod validate;
 pub mod verify;
 
@@ -56,6 +59,22 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
         /// What is missing or of the wrong type.
+        why: String,
+    },
+    /// A signature that does not hold.
+    #[error("signature {path} does not hold: {why}")]
+    Signature {
+        /// The signature's file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// Another tool's results that cannot be taken over.
+    #[error("cannot import {path}: {why}")]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// What stands in the way.
         why: String,
     },
     /// Written by a newer program.

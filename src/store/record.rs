@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::StoreError;
 use super::cell::Cell;
 use super::derived::Derived;
+use super::import::Imported;
+use super::prompts::TaskPrompts;
 use crate::cost::Assumptions;
 use crate::decide::Rule;
 use crate::energy::IdleBaselines;
@@ -27,7 +29,15 @@ use crate::quality::task::{BarMetric, Decode, Kind};
 pub const SCHEMA: &str = "tierbench.record";
 
 /// Version of the schema this build writes. It reads this one and every older one.
-pub const SCHEMA_VERSION: u32 = 1;
+///
+/// | version | what it added |
+/// | --- | --- |
+/// | 1 | raw samples, readings, items, derived numbers, content hash |
+/// | 2 | `raw.prompts`: what the graded items asked; `raw.imported`: the other tool a record comes from |
+pub const SCHEMA_VERSION: u32 = 2;
+
+/// JSON Schema of records of [`SCHEMA_VERSION`].
+pub const JSON_SCHEMA: &str = include_str!("../../schema/record.v2.schema.json");
 
 /// A published result: raw observations, the numbers derived from them, and a hash over both.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,6 +109,12 @@ pub struct RawRecord {
     pub cost: Assumptions,
     /// The cells that ran, in the order in which they finished; failed ones included.
     pub cells: Vec<Cell>,
+    /// What the graded items asked, task by task: for readers, no number rests on it. Empty if the user kept it back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<TaskPrompts>,
+    /// The other tool these samples come from; `None` if we measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Imported>,
     /// What the user was warned of, in order.
     pub warnings: Vec<String>,
 }

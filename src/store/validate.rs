@@ -51,6 +51,8 @@ pub(super) fn validate(raw: &RawRecord) -> Check {
     for (i, fact) in raw.bandwidth.iter().enumerate() {
         require(fact.memory.is_none_or(positive), &format!("raw.bandwidth[{i}]"), "must be positive")?;
     }
+    let prompts: usize = raw.prompts.iter().map(|task| task.items.len()).sum();
+    require(prompts <= MAX_ITEMS, "raw.prompts", &format!("more than {MAX_ITEMS} items"))?;
     let (mut ids, mut samples, mut items) = (HashSet::new(), 0, 0);
     for (i, cell) in raw.cells.iter().enumerate() {
         let at = format!("raw.cells[{i}]");

@@ -1,5 +1,7 @@
 //! Recomputes every derived number of a record and names the first that differs.
 //!
+//! A record of an older schema lacks the numbers that were added since: those are skipped, everything it has is compared.
+//!
 //! Numbers count as equal when they are the same double, or within one part in 10^12: the last digits of `ln` and `exp`
 //! differ between the mathematical libraries of platforms. Everything else — strings, counts below 2^53, order and
 //! presence of fields — must be identical.
@@ -10,7 +12,7 @@ use super::StoreError;
 use super::canonical::{HASH_FIELD, content_hash};
 use super::cell::Outcome;
 use super::file::RecordFile;
-use super::record::{RawRecord, Record};
+use super::record::{RawRecord, Record, SCHEMA_VERSION};
 use crate::energy::Reading;
 
 /// Relative (and, below 1, absolute) difference that counts as none.
@@ -58,7 +60,8 @@ pub struct Verification {
 /// [`StoreError::Json`] if the recomputed numbers cannot be written as JSON.
 pub fn verify(file: &RecordFile) -> Result<Verification, StoreError> {
     let recomputed = serde_json::to_value(Record::derive(&file.record.raw))?;
-    let mut comparison = Comparison { numbers: 0, path: "derived".to_owned() };
+    let older = file.record.schema_version < SCHEMA_VERSION;
+    let mut comparison = Comparison { numbers: 0, path: "derived".to_owned(), older };
     let null = Value::Null;
     let mut difference = readings(&file.record.raw, &mut comparison);
     if difference.is_none() {
@@ -112,13 +115,16 @@ fn readings(raw: &RawRecord, comparison: &mut Comparison) -> Option<Difference> 
 struct Comparison {
     numbers: u64,
     path: String,
+    /// Whether the record is of an older schema: fields it does not have are no difference.
+    older: bool,
 }
 
 impl Comparison {
     fn compare(&mut self, stored: &Value, recomputed: &Value) -> Option<Difference> {
         match (stored, recomputed) {
             (Value::Object(a), Value::Object(b)) => {
-                for (key, child) in b {
+                let older = self.older;
+                for (key, child) in b.iter().filter(|(key, _)| !older || a.contains_key(*key)) {
                     let difference = self.descend(&format!(".{key}"), a.get(key), Some(child));
                     if difference.is_some() {
                         return difference;
@@ -165,7 +171,9 @@ mod tests {
     use serde_json::json;
 
     fn first(stored: &Value, recomputed: &Value) -> Option<String> {
-        Comparison { numbers: 0, path: "derived".into() }.compare(stored, recomputed).map(|d| d.to_string())
+        Comparison { numbers: 0, path: "derived".into(), older: false }
+            .compare(stored, recomputed)
+            .map(|d| d.to_string())
     }
 
     #[test]

@@ -19,6 +19,7 @@ use tierbench::plan::{Tier, Workload};
 use tierbench::quality::task::{BarMetric, Decode, Kind};
 use tierbench::quality::{Baseline, FinishReason, ItemResult};
 use tierbench::store::cell::{Cell, Outcome, Subject, TaskItems};
+use tierbench::store::prompts::{ItemPrompt, TaskPrompts};
 use tierbench::store::record::{
     BuildFacts, ModelFileFacts, PlanFacts, RawRecord, Record, RunFacts, TaskFacts, TierFacts,
 };
@@ -64,6 +65,8 @@ pub(crate) fn raw() -> RawRecord {
         tiers: LADDER.iter().map(tier).collect(),
         cost: cost(),
         cells: Vec::new(),
+        prompts: vec![prompts()],
+        imported: None,
         warnings: vec!["other processes used 3 % of the processor".into()],
     };
     for row in &LADDER {
@@ -174,7 +177,7 @@ fn engine(bytes: u64) -> EngineFacts {
     }
 }
 
-fn speed(workload: Workload, ms: u64, joules_per_token: f64) -> SpeedCell {
+pub(crate) fn speed(workload: Workload, ms: u64, joules_per_token: f64) -> SpeedCell {
     let tokens = workload.timed_tokens();
     let spans = [ms * 1_000_000, ms * 1_010_000, ms * 990_000, ms * 1_005_000, ms * 998_000];
     let sample = |(i, &elapsed_ns): (usize, &u64)| SpeedSample {
@@ -240,6 +243,16 @@ fn task() -> TaskFacts {
         rule: Rule { tiers: 3, n_max: Some(200), order_seed: 11, ..Rule::new(0.75).expect("a bar between 0 and 1") },
         baseline: Some(Baseline { name: "always billing".into(), pass_rate: 0.2, mean_score: 0.2 }),
     }
+}
+
+/// What the items asked.
+fn prompts() -> TaskPrompts {
+    let item = |i: u32| ItemPrompt {
+        item: format!("ticket-{i}"),
+        prompt: format!("Ticket: parcel {i} has not arrived.\nCategory:"),
+        target: vec!["delivery".into()],
+    };
+    TaskPrompts { task: TASK.into(), prefix: "Sort the ticket.\n".into(), items: (0..150).map(item).collect() }
 }
 
 /// The machine of reference vector V4.

@@ -9,7 +9,7 @@ mod ladder;
 mod quote;
 mod speed;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,11 +32,12 @@ use crate::plan::Workload;
 use crate::plan::axis::numbers;
 use crate::quality::best_baseline;
 use crate::quality::task::{BarMetric, Task};
-use crate::report::{Format, csv::Csv, json::Json, markdown::Markdown};
+use crate::report::{Format, csv::Csv, html::Html, json::Json, markdown::Markdown};
 use crate::stats::eprocess::Bar;
 use crate::store::derived::AnswerOutcome;
 use crate::store::file::write_atomically;
-use crate::store::history::{History, OpenRun, plan_hash};
+use crate::store::history::{History, OpenRun, data_dir, plan_hash};
+use crate::store::prompts::TaskPrompts;
 use crate::store::record::{BuildFacts, PlanFacts, RawRecord, Record, RunFacts, TaskFacts};
 use crate::store::{cell::Cell, clock};
 use assumptions::CostArgs;
@@ -87,9 +88,12 @@ pub(super) struct Args {
     /// Continue the newest unfinished run of the same plan
     #[arg(long)]
     resume: bool,
-    /// Also write the record to this file
+    /// Also write the record to this file, and the HTML report beside it [default: the report only, in the data directory]
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// Keep the items' texts out of record and report (their hashes stay); answers are part of both
+    #[arg(long)]
+    no_prompts: bool,
     /// Format of the result; json is the record
     #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
     output: OutputFormat,
@@ -170,6 +174,11 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     if let Some(path) = &args.record {
         write_atomically(path, Json.render(&record)?.as_bytes())?;
     }
+    match write_page(args.record.as_deref(), &record) {
+        Ok(path) => ui.note(format_args!("report: {}", path.display())),
+        // The run is stored: a page that cannot be written must not lose its table.
+        Err(error) => ui.warn(format_args!("no HTML report: {error}")),
+    }
     let text = match args.output {
         OutputFormat::Table => ui.terminal().render(&record)?,
         OutputFormat::Md => Markdown.render(&record)?,
@@ -181,6 +190,25 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     };
     ui.write(text.as_bytes())?;
     Ok(status(&record))
+}
+
+/// Writes the HTML report beside the record if that has a file of its own, else into the data directory.
+fn write_page(record_file: Option<&Path>, record: &Record) -> Result<PathBuf> {
+    let beside = record_file.filter(|path| path.extension().is_some_and(|extension| extension != "html"));
+    let path = match beside {
+        Some(path) => path.with_extension("html"),
+        None => {
+            let dir = data_dir()?.join("reports");
+            std::fs::create_dir_all(&dir).map_err(|source| Error::Io {
+                action: "create",
+                path: dir.clone(),
+                source,
+            })?;
+            dir.join(format!("{}.html", record.raw.run.id))
+        }
+    };
+    write_atomically(&path, Html.render(record)?.as_bytes())?;
+    Ok(path)
 }
 
 /// What makes two runs the same run: a resumed one must agree in all of it.
@@ -271,6 +299,8 @@ fn header(args: &Args, host: HostFacts, cost: Assumptions) -> RawRecord {
         tiers: Vec::new(),
         cost,
         cells: Vec::new(),
+        prompts: Vec::new(),
+        imported: None,
         warnings: Vec::new(),
     }
 }
@@ -327,6 +357,11 @@ impl Run<'_> {
         self.history.save_header(&self.open, &self.raw)?;
         self.measure_speed()?;
         self.judge()?;
+        if !self.args.no_prompts {
+            for (task, _) in &self.tasks {
+                self.raw.prompts.extend(TaskPrompts::of(task, &self.raw.cells)?);
+            }
+        }
         self.raw.idle.after = idle_time.map(|time| self.session.idle(time));
         if self.raw.idle.drifted() {
             self.raw

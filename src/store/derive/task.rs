@@ -17,7 +17,13 @@ pub(super) fn numbers(raw: &RawRecord, tier: &TierKey, facts: &TaskFacts, result
     let n = items.len() as u64;
     let passes = items.iter().filter(|item| item.pass).count() as u64;
     let scores: Vec<f64> = items.iter().map(|item| item.score).collect();
-    let mean_of = |of: fn(&ItemResult) -> f64| quantile::mean(&items.iter().map(of).collect::<Vec<_>>());
+    // Items of another tool may come without times and token counts: nothing is known then, not 0.
+    let mean_of = |of: fn(&ItemResult) -> f64, known: fn(&ItemResult) -> bool| {
+        let values: Vec<f64> = items.iter().map(of).collect();
+        quantile::mean(&values).filter(|_| items.iter().any(known))
+    };
+    let (is_timed, is_counted) =
+        (|item: &ItemResult| item.elapsed_ns > 0, |item: &ItemResult| item.n_prompt_tokens > 0);
     let energy = energy::per_unit(shared_windows(results, n), energy::idle(raw, tier));
     Some(TaskNumbers {
         tier: tier.clone(),
@@ -29,9 +35,12 @@ pub(super) fn numbers(raw: &RawRecord, tier: &TierKey, facts: &TaskFacts, result
         clustered_stderr: clustered_stderr(items),
         assessment: state(facts, items).ok()?.assess(),
         truncated: items.iter().filter(|item| item.finish_reason == FinishReason::Length).count() as u64,
-        seconds_per_item: mean_of(|item| item.elapsed_ns as f64 / 1e9),
-        prefilled_per_item: mean_of(|item| f64::from(item.n_prompt_tokens.saturating_sub(item.n_cached_tokens))),
-        generated_per_item: mean_of(|item| f64::from(item.n_gen_tokens)),
+        seconds_per_item: mean_of(|item| item.elapsed_ns as f64 / 1e9, is_timed),
+        prefilled_per_item: mean_of(
+            |item| f64::from(item.n_prompt_tokens.saturating_sub(item.n_cached_tokens)),
+            is_counted,
+        ),
+        generated_per_item: mean_of(|item| f64::from(item.n_gen_tokens), is_counted),
         cost: cost::item_cost(raw, items, energy.as_ref()),
         energy,
     })

@@ -1,10 +1,15 @@
 //! `tierbench report`.
 
+mod site;
+
 use std::path::PathBuf;
 
 use super::{Ui, record};
 use crate::error::{Error, ExitStatus, Result};
-use crate::report::{Format, csv::Csv, json::Json, markdown::Markdown, splice, table::Terminal};
+use crate::report::{
+    Format, card::Card, csv::Csv, html::Html, json::Json, jsonl::Jsonl, latex::Latex, markdown::Markdown, splice,
+    table::Terminal,
+};
 use crate::store::StoreError;
 use crate::store::file::write_atomically;
 use crate::store::record::Record;
@@ -13,7 +18,7 @@ use crate::store::record::Record;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[arg(value_name = "RECORD", default_value = "latest", help = record::HELP)]
-    record: String,
+    record: Vec<String>,
     /// Format
     #[arg(short, long, value_enum, default_value_t = ReportFormat::Table)]
     output: ReportFormat,
@@ -23,6 +28,9 @@ pub(super) struct Args {
     /// Replace what stands between `<!-- BEGIN tierbench -->` and `<!-- END tierbench -->` in this Markdown file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "to"])]
     splice: Option<PathBuf>,
+    /// Make a static leaderboard of all RECORDs in this directory; a directory among them stands for its .json files
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["output", "to", "splice"])]
+    site: Option<PathBuf>,
 }
 
 /// Formats of a report.
@@ -36,12 +44,26 @@ enum ReportFormat {
     Json,
     /// Comma-separated values, one row per cell
     Csv,
+    /// The rows of csv, one JSON object per line
+    Jsonl,
+    /// Tables for a paper, with booktabs
+    Latex,
+    /// A picture of the answer and the ladder for a README
+    Svg,
+    /// One self-contained page with plots and every item
+    Html,
 }
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
-    let record = record::load(&args.record, ui)?;
+    if let Some(dir) = &args.site {
+        return site::build(dir, &args.record, ui);
+    }
+    let [spec] = args.record.as_slice() else {
+        return Err(Error::Usage(format!("{} records: a report shows one, --site DIR shows many", args.record.len())));
+    };
+    let record = record::load(spec, ui)?;
     if let Some(path) = &args.splice {
-        return splice_into(path, &record, &args.record, ui);
+        return splice_into(path, &record, spec, ui);
     }
     let text = match args.output {
         ReportFormat::Table if args.to.is_none() => ui.terminal().render(&record)?,
@@ -49,6 +71,10 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
         ReportFormat::Md => Markdown.render(&record)?,
         ReportFormat::Json => Json.render(&record)?,
         ReportFormat::Csv => Csv.render(&record)?,
+        ReportFormat::Jsonl => Jsonl.render(&record)?,
+        ReportFormat::Latex => Latex.render(&record)?,
+        ReportFormat::Svg => Card.render(&record)?,
+        ReportFormat::Html => Html.render(&record)?,
     };
     match &args.to {
         Some(path) => write_atomically(path, text.as_bytes())?,

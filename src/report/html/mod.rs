@@ -1,0 +1,43 @@
+//! One self-contained page: no network. The tables and the text are in the markup, so that they can be read without a
+//! script; scripts sort, filter, draw the plots and show items. Whatever comes from a record is escaped, and a content
+//! security policy allows only the page's own scripts and styles, by their hashes.
+//!
+//! Plots are drawn by Observable Plot and D3, embedded as their packages ship them (`vendor/README.md`).
+
+pub(crate) mod embed;
+mod sections;
+pub(crate) mod shell;
+mod view;
+
+use super::document::Document;
+use super::{Format, ReportError};
+use crate::store::record::Record;
+use shell::{Script, Shell};
+
+/// The page, with everything it needs inside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Html;
+
+impl Format for Html {
+    fn render(&self, record: &Record) -> Result<String, ReportError> {
+        page(record, &[Script::Inline(shell::D3), Script::Inline(shell::PLOT)], "")
+    }
+}
+
+/// The page of a record. `libraries` come before the page's own scripts; `above` is markup put before everything else.
+pub(crate) fn page(record: &Record, libraries: &[Script<'_>], above: &str) -> Result<String, ReportError> {
+    let document = Document::of(record);
+    let mut scripts = libraries.to_vec();
+    scripts.extend([Script::Inline(shell::TABLES), Script::Inline(shell::PLOTS), Script::Inline(shell::ITEMS)]);
+    let packed = embed::packed(&serde_json::to_string(record)?).map_err(serde_json::Error::io)?;
+    Shell {
+        title: &format!("tierbench {}", record.raw.run.id),
+        body: &format!("{above}{}", sections::body(record, &document)),
+        data: &[
+            ("view", "application/json", embed::json(&serde_json::to_string(&view::View::of(record))?)),
+            ("record", "application/octet-stream;base64", packed),
+        ],
+        scripts: &scripts,
+    }
+    .render()
+}

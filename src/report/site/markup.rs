@@ -1,0 +1,214 @@
+//! The leaderboard as markup.
+
+use super::index::{Index, QualityGroup, Ranked, SpeedGroup};
+use super::summary::{QualityRow, SpeedRow, Subject};
+use crate::report::html::embed::escape;
+use crate::report::number::{UNKNOWN, maybe, percent, plain, plus_minus, significant, with_ends};
+
+/// Everything between `<main>` and `</main>`.
+pub(super) fn body(index: &Index) -> String {
+    let machines: std::collections::BTreeSet<&str> = index.records.iter().map(|r| r.machine.as_str()).collect();
+    let mut out = format!(
+        "<header>\n<h1><b>tierbench</b> leaderboard</h1>\n<p class=\"answer\">{} records from {} machines. Rows are \
+         ranked only against rows that hold the same thing; rows of one rank are ties.</p>\n</header>\n\
+         <nav aria-label=\"Sections\"><ul>{}{}<li><a href=\"#records\">Records</a></li></ul></nav>\n",
+        index.records.len(),
+        machines.len(),
+        if index.quality.is_empty() { "" } else { "<li><a href=\"#tasks\">Tasks</a></li>" },
+        if index.speed.is_empty() { "" } else { "<li><a href=\"#speed\">Speed</a></li>" },
+    );
+    out.push_str(COMPARISON);
+    out.push_str(
+        "<div class=\"controls\"><label>Show only rows with (machine, model, level …) \
+         <input id=\"filter\" type=\"search\" data-filters=\"ladder\"></label>\
+         <span id=\"filter-count\" role=\"status\"></span></div>\n",
+    );
+    if !index.quality.is_empty() {
+        out.push_str("<section id=\"tasks\">\n<h2>Tasks</h2>\n");
+        out.extend(index.quality.iter().enumerate().map(|(i, group)| quality(i, group)));
+        out.push_str("</section>\n");
+    }
+    if !index.speed.is_empty() {
+        out.push_str(
+            "<section id=\"speed\">\n<h2>Speed</h2>\n<p class=\"hint\">One table per test: prompts, generation, other \
+             depths and other batch sizes do different work and are never ranked against each other. Joules stand \
+             beside the speed with what they cover and are not ranked.</p>\n",
+        );
+        out.extend(index.speed.iter().enumerate().map(|(i, group)| speed(i, group)));
+        out.push_str("</section>\n");
+    }
+    out.push_str(&records(index));
+    out
+}
+
+/// Filled by the script from the rows that are ticked; its address can be shared.
+const COMPARISON: &str = "<section id=\"comparison\" hidden>\n<h2>Comparison</h2>\n\
+    <p class=\"controls\"><a id=\"permalink\" href=\"#\">Link to this comparison</a> \
+    <button type=\"button\" id=\"clear\">Clear</button></p>\n<p id=\"comparable\" class=\"hint\" role=\"status\"></p>\n\
+    <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Comparison\"><table id=\"compared\"><thead></thead>\
+    <tbody></tbody></table></div>\n</section>\n";
+
+const WHO: [&str; 5] = ["rank", "model", "level", "machine", "engine"];
+
+fn quality(place: usize, group: &QualityGroup) -> String {
+    let class = &group.class;
+    let title = format!("{} ({}), {}, {}", class.task, class.version, class.metric, class.energy);
+    let mut out = format!("<h3>{}</h3>\n", escape(&title));
+    let hash = class.task_sha256.get(..12).unwrap_or(&class.task_sha256);
+    out.push_str(&format!(
+        "<p class=\"hint\">Ranked by the cost of 1,000 solved items. Items and prompts: sha256 {}….</p>\n",
+        escape(hash)
+    ));
+    for reason in &group.apart {
+        out.push_str(&format!("<p class=\"note\">{}</p>\n", escape(reason)));
+    }
+    out.push_str(&budgets(group));
+    out.push_str(&format!(
+        "<figure class=\"site-plot\" data-group=\"{place}\"></figure>\n\
+         <figure class=\"site-plot\" data-trend=\"{place}\"></figure>\n"
+    ));
+    let columns = ["$/1k solved", "pass rate", "items", "bar", "s/item", "J/item"];
+    out.push_str(&open(&title, &columns, &["verdict", "compare"]));
+    for (row, ranked) in group.rows.iter().enumerate() {
+        out.push_str(&quality_row(ranked, &format!("q{place}.{row}")));
+    }
+    out.push_str("</tbody></table></div>\n");
+    out
+}
+
+fn budgets(group: &QualityGroup) -> String {
+    if group.budgets.is_empty() {
+        return String::new();
+    }
+    let mut out = String::from("<ul class=\"notes\">\n");
+    for budget in &group.budgets {
+        let row = &group.rows[budget.row].row;
+        let rate = row.rate.map_or(UNKNOWN.into(), |rate| percent(&rate));
+        let Subject { model, level, machine, .. } = &row.subject;
+        out.push_str(&format!(
+            "<li>From ${} per 1,000 solved items the best is <strong>{} {}</strong> on {}: {}.</li>\n",
+            significant(budget.usd_per_1k_solved, 3),
+            escape(model),
+            escape(level),
+            escape(machine),
+            escape(&rate),
+        ));
+    }
+    out.push_str("</ul>\n");
+    out
+}
+
+fn quality_row(ranked: &Ranked<QualityRow>, id: &str) -> String {
+    let row = &ranked.row;
+    let mut out = who(ranked.rank, &row.subject);
+    let cost = row.usd_per_1k_solved.map_or(UNKNOWN.into(), |cost| with_ends(&cost, 3));
+    let rate = row.rate.map_or(UNKNOWN.into(), |rate| percent(&rate));
+    for cell in [
+        cost,
+        rate,
+        row.items.to_string(),
+        plain(row.bar),
+        maybe(row.seconds_per_item, 3),
+        maybe(row.joules_per_item, 3),
+    ] {
+        out.push_str(&format!("<td class=\"n\">{}</td>", escape(&cell)));
+    }
+    let class = row.verdict.to_lowercase();
+    out.push_str(&format!("<td class=\"{class}\">{}</td>{}</tr>\n", row.verdict, tick(id, &row.subject)));
+    out
+}
+
+fn speed(place: usize, group: &SpeedGroup) -> String {
+    let mut out = format!("<h3>{}</h3>\n", escape(&group.test));
+    out.push_str(&open(&group.test, &["tok/s", "J/token"], &["energy", "compare"]));
+    for (i, ranked) in group.rows.iter().enumerate() {
+        out.push_str(&speed_row(ranked, &format!("s{place}.{i}")));
+    }
+    out.push_str("</tbody></table></div>\n");
+    out
+}
+
+fn speed_row(ranked: &Ranked<SpeedRow>, id: &str) -> String {
+    let row = &ranked.row;
+    let mut out = who(ranked.rank, &row.subject);
+    let rate = row.rate.map_or(UNKNOWN.into(), |rate| plus_minus(&rate));
+    out.push_str(&format!(
+        "<td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td>{}</tr>\n",
+        escape(&rate),
+        escape(&maybe(row.joules_per_token, 3)),
+        escape(&row.energy),
+        tick(id, &row.subject),
+    ));
+    out
+}
+
+fn open(title: &str, numbers: &[&str], texts: &[&str]) -> String {
+    let mut out = format!(
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{0}\"><table class=\"sortable ladder\">\
+         <caption class=\"sr\">{0}</caption><thead><tr>",
+        escape(title)
+    );
+    for column in WHO {
+        let class = if column == "rank" { " class=\"n\"" } else { "" };
+        out.push_str(&format!("<th scope=\"col\"{class}>{column}</th>"));
+    }
+    out.extend(numbers.iter().map(|column| format!("<th scope=\"col\" class=\"n\">{column}</th>")));
+    out.extend(texts.iter().map(|column| format!("<th scope=\"col\">{column}</th>")));
+    out.push_str("</tr></thead>\n<tbody>\n");
+    out
+}
+
+fn who(rank: Option<usize>, subject: &Subject) -> String {
+    let rank = rank.map_or(UNKNOWN.into(), |rank| rank.to_string());
+    let Subject { run, model, level, engine, machine } = subject;
+    format!(
+        "<tr><th scope=\"row\" class=\"n\">{rank}</th><td><a href=\"records/{}.html\">{}</a></td><td>{}</td><td>{}</td>\
+         <td>{}</td>",
+        escape(run),
+        escape(model),
+        escape(level),
+        escape(machine),
+        escape(engine),
+    )
+}
+
+fn tick(id: &str, subject: &Subject) -> String {
+    let name = escape(&format!("compare {} {} on {}", subject.model, subject.level, subject.machine));
+    format!("<td><input type=\"checkbox\" data-row=\"{id}\" aria-label=\"{name}\"></td>")
+}
+
+fn records(index: &Index) -> String {
+    let mut out = String::from(
+        "<section id=\"records\">\n<h2>Records</h2>\n<p class=\"hint\">The same as data: \
+         <a href=\"index.json\">index.json</a>. <code>tierbench verify FILE</code> recomputes a record.</p>\n\
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Records\"><table class=\"sortable ladder\">\
+         <caption class=\"sr\">Records</caption><thead><tr><th scope=\"col\">run</th><th scope=\"col\">machine</th>\
+         <th scope=\"col\">costs assume</th><th scope=\"col\">measured by</th><th scope=\"col\">content sha256</th>\
+         <th scope=\"col\">record</th><th scope=\"col\">ranked</th></tr></thead>\n<tbody>\n",
+    );
+    for record in &index.records {
+        let run = escape(&record.run);
+        let ranked = match &record.unranked {
+            None => "yes".to_owned(),
+            Some(why) => format!("no: {}", escape(why)),
+        };
+        out.push_str(&format!(
+            "<tr><th scope=\"row\"><a href=\"records/{run}.html\">{run}</a></th><td>{}</td><td>{}</td><td>{}</td>\
+             <td><code>{}</code></td><td><a href=\"records/{run}.json\">JSON</a></td><td>{ranked}</td></tr>\n",
+            escape(&record.machine),
+            escape(&record.prices),
+            escape(&record.build),
+            escape(record.content_sha256.get(..16).unwrap_or(&record.content_sha256)),
+        ));
+    }
+    out.push_str("</tbody></table></div>\n");
+    if !index.left_out.is_empty() {
+        out.push_str("<h3>Left out</h3>\n<ul class=\"notes\">\n");
+        for left in &index.left_out {
+            out.push_str(&format!("<li>{}: {}</li>\n", escape(&left.file), escape(&left.why)));
+        }
+        out.push_str("</ul>\n");
+    }
+    out.push_str("</section>\n");
+    out
+}

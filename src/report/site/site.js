@@ -1,0 +1,143 @@
+// The leaderboard's plots and its comparison. Text from records is only ever set as text.
+"use strict";
+
+(() => {
+  const index = JSON.parse(document.getElementById("index").textContent);
+  const by = (id) => document.getElementById(id);
+  const number = (x, digits = 3) => (x === null || x === undefined ? "—" : Number(x.toPrecision(digits)).toLocaleString("en", { maximumSignificantDigits: digits }));
+  const span = (interval, scale = 1) => (interval ? `${number(interval.value * scale)} [${number(interval.lo * scale)}, ${number(interval.hi * scale)}]` : "—");
+
+  // Plots are drawn when they come into view: a site may hold many.
+  function draw(figure) {
+    const group = index.quality[Number(figure.dataset.group)];
+    const rows = group.rows.filter((row) => row.rank !== null && row.rate && row.usd_per_1k_solved);
+    if (rows.length < 2) return;
+    const points = rows.map((row) => ({
+      x: row.usd_per_1k_solved.value, y: row.rate.value, y1: row.rate.lo, y2: row.rate.hi, machine: row.machine,
+      tip: `${row.model} ${row.level}\n${row.machine}\n$${span(row.usd_per_1k_solved)} per 1,000 solved\n${span(row.rate, 100)} %`,
+    }));
+    const machines = [...new Set(points.map((point) => point.machine))];
+    const plot = Plot.plot({
+      className: "plot", width: Math.max(300, figure.clientWidth), height: 340, style: { fontSize: "12px" },
+      marginLeft: 50, marginBottom: 42, marginTop: 24,
+      x: { type: "log", label: "$ per 1,000 solved items →", grid: true, ticks: figure.clientWidth < 500 ? 3 : 8, tickFormat: (x) => number(x) },
+      y: { label: `↑ ${group.metric}`, grid: true, nice: true, tickFormat: (y) => `${Math.round(y * 100)} %` },
+      color: { domain: machines, scheme: "observable10" }, symbol: { domain: machines.slice(0, 7) },
+      marks: [
+        ...(points.length > 200 ? [] : [Plot.ruleX(points, { x: "x", y1: "y1", y2: "y2", stroke: "machine", strokeOpacity: 0.6 })]),
+        Plot.dot(points, { x: "x", y: "y", fill: "machine", r: points.length > 200 ? 3 : 5, stroke: "var(--ground)", strokeWidth: 0.5 }),
+        Plot.tip(points, Plot.pointer({ x: "x", y: "y", title: "tip", fontSize: 12, maxRadius: 40 })),
+      ],
+    });
+    figure.replaceChildren(nameplate(plot, `${group.task}: cost of 1,000 solved items against ${group.metric}; the table below holds the numbers.`));
+  }
+  // How the cheapest cost at which the bar was cleared fell over the records: a step down at every new minimum.
+  function trend(figure) {
+    const group = index.quality[Number(figure.dataset.trend)];
+    const started = new Map(index.records.map((record) => [record.run, new Date(record.started_at)]));
+    const points = group.rows
+      .filter((row) => row.rank !== null && row.verdict === "CLEARS" && row.usd_per_1k_solved && !Number.isNaN(started.get(row.run).getTime()))
+      .map((row) => ({ date: started.get(row.run), usd: row.usd_per_1k_solved.value, tip: `${row.model} ${row.level}\n${row.machine}\n$${span(row.usd_per_1k_solved)}` }))
+      .sort((a, b) => a.date - b.date);
+    const minima = points.filter((point, i) => points.slice(0, i).every((earlier) => point.usd < earlier.usd));
+    const days = points.length ? (points.at(-1).date - points[0].date) / 86_400_000 : 0;
+    if (minima.length < 2 || days < 1) {
+      figure.remove();
+      return;
+    }
+    const line = [...minima, { ...minima.at(-1), date: points.at(-1).date }];
+    const heading = document.createElement("figcaption");
+    heading.textContent = "The cheapest cost of 1,000 solved items at which a tier cleared its bar, over the dates of the records.";
+    const plot = Plot.plot({
+      className: "plot", width: Math.max(300, figure.clientWidth), height: 260, style: { fontSize: "12px" },
+      marginLeft: 64, marginBottom: 34, marginTop: 22,
+      x: { type: "utc", label: null, grid: true }, y: { type: "log", label: "↑ $ per 1,000 solved", grid: true, tickFormat: (y) => number(y) },
+      marks: [
+        Plot.line(line, { x: "date", y: "usd", curve: "step-after", stroke: "var(--accent)" }),
+        Plot.dot(points, { x: "date", y: "usd", r: 3, fill: "var(--soft)" }),
+        Plot.dot(minima, { x: "date", y: "usd", r: 5, fill: "var(--accent)" }),
+        Plot.tip(points, Plot.pointer({ x: "date", y: "usd", title: "tip", fontSize: 12, maxRadius: 40 })),
+      ],
+    });
+    figure.replaceChildren(heading, nameplate(plot, heading.textContent));
+  }
+  const watcher = new IntersectionObserver((entries) => {
+    for (const entry of entries.filter((entry) => entry.isIntersecting)) {
+      watcher.unobserve(entry.target);
+      if (entry.target.dataset.trend) trend(entry.target);
+      else draw(entry.target);
+    }
+  }, { rootMargin: "200px" });
+  for (const figure of document.querySelectorAll(".site-plot")) watcher.observe(figure);
+
+  // What is compared is named in the address by run, tier and table, so that a link outlives a rebuild of the site.
+  const tables = [
+    ...index.quality.map((group) => ({ name: `${group.task} ${group.task_sha256.slice(0, 12)} ${group.energy}`, group, quality: true })),
+    ...index.speed.map((group) => ({ name: group.test, group, quality: false })),
+  ];
+  const boxes = [...document.querySelectorAll("input[data-row]")];
+  const rowOf = (box) => {
+    const [place, row] = box.dataset.row.slice(1).split(".").map(Number);
+    const table = box.dataset.row[0] === "q" ? tables[place] : tables[index.quality.length + place];
+    return { table, row: table.group.rows[row] };
+  };
+  const nameOf = ({ table, row }) => [row.run, row.model, row.level, row.engine, table.name].join("|");
+
+  function compare() {
+    const chosen = boxes.filter((box) => box.checked).map(rowOf);
+    by("comparison").hidden = chosen.length === 0;
+    const hash = chosen.length ? `#compare=${chosen.map((row) => encodeURIComponent(nameOf(row))).join("&")}` : "#";
+    by("permalink").href = hash;
+    history.replaceState(null, "", hash === "#" ? location.pathname + location.search : hash);
+    if (!chosen.length) return;
+    const same = new Set(chosen.map(({ table }) => table.name)).size === 1;
+    by("comparable").textContent = same
+      ? "These rows come from one table: they may be ranked against each other."
+      : "These rows come from different tables: what they hold differs, and ratios between them would mean nothing.";
+    const lines = [
+      ["table", ({ table }) => table.name], ["machine", ({ row }) => row.machine], ["engine", ({ row }) => row.engine],
+      ["rank", ({ row }) => row.rank ?? "—"], ["verdict", ({ row }) => (row.verdict ? `${row.verdict} at ${row.bar}` : "—")],
+      ["pass rate, %", ({ row }) => span(row.rate && row.verdict ? row.rate : null, 100)],
+      ["$ per 1,000 solved", ({ row }) => span(row.usd_per_1k_solved)], ["tok/s", ({ row, table }) => span(table.quality ? null : row.rate)],
+      ["J per item or token", ({ row }) => number(row.joules_per_item ?? row.joules_per_token)],
+    ];
+    const figure = ({ table, row }) => (table.quality ? row.usd_per_1k_solved : row.rate)?.value;
+    if (same && chosen.length > 1) {
+      lines.push([`${chosen[0].table.quality ? "cost" : "speed"}, times the first`, (one) => (figure(one) && figure(chosen[0]) ? `${number(figure(one) / figure(chosen[0]))} ×` : "—")]);
+    }
+    const cell = (tag, text, scope) => {
+      const made = document.createElement(tag);
+      made.textContent = text;
+      if (scope) made.scope = scope;
+      return made;
+    };
+    const head = document.createElement("tr");
+    head.append(cell("td", ""), ...chosen.map(({ row }) => cell("th", `${row.model} ${row.level}`, "col")));
+    by("compared").tHead.replaceChildren(head);
+    by("compared").tBodies[0].replaceChildren(...lines.map(([title, show]) => {
+      const line = document.createElement("tr");
+      line.append(cell("th", title, "row"), ...chosen.map((one) => cell("td", String(show(one)))));
+      return line;
+    }));
+  }
+
+  function follow() {
+    let wanted = [];
+    try {
+      if (location.hash.startsWith("#compare=")) wanted = location.hash.slice(9).split("&").map(decodeURIComponent);
+    } catch {
+      // An address that was cut short names nothing.
+    }
+    if (!wanted.length) return;
+    for (const box of boxes) box.checked = wanted.includes(nameOf(rowOf(box)));
+    compare();
+  }
+  for (const box of boxes) box.addEventListener("change", compare);
+  by("clear").addEventListener("click", () => {
+    for (const box of boxes) box.checked = false;
+    compare();
+  });
+  window.addEventListener("hashchange", follow);
+  follow();
+  document.documentElement.dataset.ready = "true";
+})();

@@ -1,0 +1,244 @@
+//! What a site keeps of one record: its rows, each with what it may be compared with.
+
+use serde::Serialize;
+
+use crate::cost::assumptions::Hardware;
+use crate::cost::{Assumptions, EnergyTerm};
+use crate::energy::Trust;
+use crate::report::number::significant;
+use crate::report::one_line;
+use crate::store::derived::{EnergyNumbers, TaskNumbers};
+use crate::store::record::{Record, TaskFacts, TierFacts};
+use crate::units::Interval;
+
+/// One record of a site.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// Run id; names its page and its copy.
+    pub run: String,
+    /// UTC, RFC 3339.
+    pub started_at: String,
+    /// Processor, cores, memory.
+    pub machine: String,
+    /// What costs rest on: tariff and hardware.
+    pub prices: String,
+    /// SHA-256 of the content.
+    pub content_sha256: String,
+    /// Program that measured.
+    pub build: String,
+    /// Why none of its rows is ranked; `None` if they are.
+    pub unranked: Option<String>,
+    /// Rows of tasks.
+    #[serde(skip)]
+    pub quality: Vec<QualityRow>,
+    /// Rows of speed tests.
+    #[serde(skip)]
+    pub speed: Vec<SpeedRow>,
+}
+
+/// Who a row is about.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Subject {
+    /// Run id.
+    pub run: String,
+    /// Model name.
+    pub model: String,
+    /// Quantization level, with its origin if it was requantized.
+    pub level: String,
+    /// Engine, device and threads.
+    pub engine: String,
+    /// Machine.
+    pub machine: String,
+}
+
+/// One tier on one task.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct QualityRow {
+    /// Tier and machine.
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// What must agree for two rows to be ranked against each other.
+    #[serde(skip)]
+    pub class: QualityClass,
+    /// Bar of the run.
+    pub bar: f64,
+    /// CLEARS, FAILS or UNDECIDED at that bar.
+    pub verdict: &'static str,
+    /// Items graded.
+    pub items: u64,
+    /// Pass rate.
+    pub rate: Option<Interval>,
+    /// $ per 1,000 solved items.
+    pub usd_per_1k_solved: Option<Interval>,
+    /// Seconds per item.
+    pub seconds_per_item: Option<f64>,
+    /// Joules per item with their trust class.
+    pub joules_per_item: Option<f64>,
+}
+
+/// What makes two quality rows comparable.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct QualityClass {
+    /// Task.
+    pub task: String,
+    /// Its version, for readers.
+    pub version: String,
+    /// Hash of its definition and items: its version, for the comparison.
+    pub task_sha256: String,
+    /// What the bar is measured in.
+    pub metric: String,
+    /// How the energy in the cost was known, and where its boundary lies.
+    pub energy: String,
+}
+
+/// One tier on one speed test.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SpeedRow {
+    /// Tier and machine.
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// Test, with depth and batch size: rows of one test are ranked against each other.
+    #[serde(skip)]
+    pub test: String,
+    /// tok/s.
+    pub rate: Option<Interval>,
+    /// Joules per token, gross, if metered.
+    pub joules_per_token: Option<f64>,
+    /// How the energy was known, and where its boundary lies.
+    pub energy: String,
+}
+
+impl Summary {
+    /// Picks a record's rows. `doubt` is why it is not ranked, e.g. a number that does not verify.
+    #[must_use]
+    pub fn of(record: &Record, doubt: Option<String>) -> Self {
+        let host = &record.raw.host;
+        let mut machine = vec![host.cpu.clone().unwrap_or_else(|| host.arch.clone())];
+        machine.extend(host.physical_cores.map(|n| format!("{n} cores")));
+        machine.extend(host.memory.total.map(|bytes| format!("{} GiB", bytes >> 30)));
+        let machine = one_line(&machine.join(", "));
+        let subject = |facts: &TierFacts| Subject {
+            run: record.raw.run.id.clone(),
+            model: one_line(&facts.tier.model),
+            level: level(facts),
+            engine: one_line(&format!(
+                "{} {} t{}{}",
+                facts.tier.engine,
+                facts.tier.device,
+                facts.tier.n_threads,
+                if record.raw.imported.is_some() { " (imported)" } else { "" },
+            )),
+            machine: machine.clone(),
+        };
+        let quality = record.derived.tasks.iter().filter_map(|numbers| {
+            let facts = record.tier(&numbers.tier)?;
+            let task = record.raw.tasks.iter().find(|task| task.name == numbers.task)?;
+            Some(quality(subject(facts), task, numbers))
+        });
+        let speed = record.derived.speed.iter().filter_map(|numbers| {
+            let facts = record.tier(&numbers.tier)?;
+            Some(SpeedRow {
+                subject: subject(facts),
+                test: numbers.test.clone(),
+                rate: numbers.interval,
+                joules_per_token: numbers.energy.as_ref().and_then(|energy| energy.total),
+                energy: energy_class(numbers.energy.as_ref(), None),
+            })
+        });
+        Self {
+            run: record.raw.run.id.clone(),
+            started_at: one_line(&record.raw.run.started_at),
+            prices: one_line(&prices(&record.raw.cost)),
+            content_sha256: record.content_sha256.clone(),
+            build: one_line(&format!("tierbench {}", record.raw.build.version)),
+            unranked: doubt.or_else(|| self::doubt(record)),
+            quality: quality.collect(),
+            speed: speed.collect(),
+            machine,
+        }
+    }
+}
+
+/// Findings that make every number of a record doubtful.
+fn doubt(record: &Record) -> Option<String> {
+    if record.raw.build.profile != "release" && record.raw.imported.is_none() {
+        return Some("measured by a debug build".into());
+    }
+    let over = record.derived.speed.iter().find(|numbers| numbers.bandwidth_share.is_some_and(|share| share > 1.0))?;
+    let share = over.bandwidth_share.unwrap_or_default() * 100.0;
+    Some(format!(
+        "{} on {} would need {} % of the measured memory bandwidth",
+        one_line(&over.tier.0),
+        over.test,
+        significant(share, 3)
+    ))
+}
+
+fn level(facts: &TierFacts) -> String {
+    let level = facts.tier.level.as_deref().unwrap_or("—");
+    match facts.model.requantized_from.as_ref().or(facts.tier.requantized_from.as_ref()) {
+        Some(from) => one_line(&format!("{level} (requantized from {from})")),
+        None => one_line(level),
+    }
+}
+
+fn quality(subject: Subject, task: &TaskFacts, numbers: &TaskNumbers) -> QualityRow {
+    QualityRow {
+        subject,
+        class: QualityClass {
+            task: one_line(&task.name),
+            version: one_line(task.version.as_deref().unwrap_or("unversioned")),
+            task_sha256: task.sha256.clone(),
+            metric: match task.metric {
+                crate::quality::task::BarMetric::PassRate => "pass rate".into(),
+                crate::quality::task::BarMetric::MeanScore => "mean score".into(),
+            },
+            energy: energy_class(numbers.energy.as_ref(), Some(numbers.cost.energy_included)),
+        },
+        bar: task.rule.bar.get(),
+        verdict: numbers.verdict().name(),
+        items: numbers.items,
+        rate: numbers.pass_rate,
+        usd_per_1k_solved: numbers.cost.usd_per_1k_solved,
+        seconds_per_item: numbers.seconds_per_item,
+        joules_per_item: numbers.energy.as_ref().and_then(|energy| energy.total),
+    }
+}
+
+/// What the joules in a number stand for: figures of different classes hold different things.
+fn energy_class(energy: Option<&EnergyNumbers>, term: Option<EnergyTerm>) -> String {
+    match (term, energy) {
+        (Some(EnergyTerm::InRent), _) => "electricity in the rent".into(),
+        (Some(EnergyTerm::Excluded), _) | (None, None) => "no energy".into(),
+        (_, Some(energy)) if energy.trust == Trust::Estimated => "estimated from load".into(),
+        (_, Some(energy)) if energy.total.is_none() => "no energy".into(),
+        (_, Some(energy)) => match energy.scope {
+            crate::energy::Scope::Wall => "metered at the wall".into(),
+            crate::energy::Scope::Machine => "metered behind the power supply".into(),
+            crate::energy::Scope::Components => {
+                // `package-0` and `package-1` are one kind of boundary.
+                let kind =
+                    |domain: &String| domain.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-').to_owned();
+                let mut kinds: Vec<String> = energy.domains.iter().map(kind).collect();
+                kinds.sort_unstable();
+                kinds.dedup();
+                one_line(&format!("metered: {}", kinds.join(" + ")))
+            }
+            crate::energy::Scope::Nothing => "no energy".into(),
+        },
+        (Some(EnergyTerm::Estimated), None) => "estimated from load".into(),
+        (Some(EnergyTerm::Measured), None) => "metered".into(),
+    }
+}
+
+fn prices(cost: &Assumptions) -> String {
+    let hardware = match &cost.hardware {
+        Hardware::Owned { price, life_years, .. } => {
+            format!("${} over {} years", significant(price.value.0, 4), significant(life_years.value, 2))
+        }
+        Hardware::Sunk { .. } => "hardware paid off".into(),
+        Hardware::Rented { rate } => format!("{} $/h", significant(rate.value.0, 3)),
+    };
+    let busy = cost.utilization.value * 100.0;
+    format!("{} $/kWh, {hardware}, busy {} %", significant(cost.tariff.value.0, 2), significant(busy, 2))
+}

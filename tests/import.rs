@@ -1,0 +1,172 @@
+//! Results of llama-bench and lm-eval become records: same tables, marked as imported, every number derived anew.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod example;
+
+use std::path::Path;
+
+use example::tierbench;
+use serde_json::{Value, json};
+
+/// Two tests of one model and one of both together, with the fields of llama.cpp's build 5a32f10.
+fn llama_bench() -> Value {
+    let row = |n_prompt: u32, n_gen: u32, samples: [u64; 3]| {
+        let tokens = f64::from(n_prompt.max(n_gen));
+        json!({
+            "build_commit": "8cf427ff", "build_number": 5163, "cpu_info": "AMD Ryzen 7 7800X3D 8-Core Processor",
+            "gpu_info": "", "backends": "CPU", "model_filename": "models/Qwen2.5-1.5B-Instruct-Q4_K_M.gguf",
+            "model_type": "qwen2 1.5B Q4_K - Medium", "model_size": 980_400_128, "model_n_params": 1_543_714_304,
+            "n_batch": 2048, "n_ubatch": 512, "n_threads": 8, "cpu_mask": "0x0", "cpu_strict": false, "poll": 50,
+            "type_k": "f16", "type_v": "f16", "n_gpu_layers": 99, "split_mode": "layer", "main_gpu": 0,
+            "no_kv_offload": false, "flash_attn": false, "tensor_split": "0.00", "use_mmap": true, "embeddings": false,
+            "n_prompt": n_prompt, "n_gen": n_gen, "n_depth": 0, "test_time": "2025-04-24T11:58:50Z",
+            "avg_ns": samples.iter().sum::<u64>() / 3, "stddev_ns": 5_000_000,
+            "avg_ts": tokens * 1e9 / samples[1] as f64, "stddev_ts": 1.0,
+            "samples_ns": samples, "samples_ts": samples.map(|ns| tokens * 1e9 / ns as f64)
+        })
+    };
+    json!([
+        row(512, 0, [1_600_000_000, 1_500_000_000, 1_550_000_000]),
+        row(0, 128, [4_000_000_000, 4_010_000_000, 3_990_000_000]),
+        row(512, 128, [5_000_000_000, 5_000_000_000, 5_000_000_000])
+    ])
+}
+
+fn import(dir: &Path, arguments: &[&str], file: &Path) -> (i32, String) {
+    let output = tierbench(dir).args(["history", "import"]).args(arguments).arg(file).output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+fn stdout(command: &mut assert_cmd::Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn llama_benchs_samples_give_the_same_table_marked_as_imported() {
+    let dir = tempfile::tempdir().unwrap();
+    let (as_json, as_jsonl) = (dir.path().join("bench.json"), dir.path().join("bench.jsonl"));
+    std::fs::write(&as_json, llama_bench().to_string()).unwrap();
+    let lines: String = llama_bench().as_array().unwrap().iter().map(|row| format!("{row}\n")).collect();
+    std::fs::write(&as_jsonl, lines).unwrap();
+    for file in [&as_json, &as_jsonl] {
+        let (code, said) = import(dir.path(), &[], file);
+        assert!(code == 5 && said.contains("left out row 3: pp512+tg128 times both together"), "{said}");
+        assert!(said.contains("run 20250424-115850-") && said.contains("added"), "{said}");
+    }
+    let (_, again) = import(dir.path(), &[], &as_json);
+    assert!(again.contains("already there"), "{again}");
+
+    let record: Value = serde_json::from_str(&stdout(tierbench(dir.path()).args(["export", "latest"]))).unwrap();
+    assert_eq!(record["raw"]["imported"]["tool"], "llama-bench");
+    let tier = &record["raw"]["tiers"][0];
+    assert_eq!(tier["key"], "Qwen2.5-1.5B-Instruct:q4_k_m llama.cpp cpu t8");
+    let decode = &record["derived"]["speed"][1];
+    assert!((decode["median"].as_f64().unwrap() - 32.0).abs() < 1e-9, "{decode}");
+    assert!(decode["energy"].is_null(), "nothing was metered, so nothing is known");
+    let path = dir.path().join("exported.json");
+    std::fs::write(&path, record.to_string()).unwrap();
+    tierbench(dir.path()).arg("verify").arg(path).assert().success();
+
+    let table = stdout(tierbench(dir.path()).args(["report", "latest", "-o", "md"]));
+    assert!(table.contains("(imported from llama-bench)") && table.contains("32.0"), "{table}");
+    assert!(table.contains("measured by llama-bench build 8cf427ff (5163), not by tierbench"), "{table}");
+}
+
+/// lm-eval's file names: `results_MOMENT.json` and `samples_TASK_MOMENT.jsonl` beside it.
+fn lm_eval(dir: &Path, passes: u32, items: u32) -> std::path::PathBuf {
+    let moment = "2025-04-24T11-58-50.123456";
+    let results = json!({
+        "results": {"arc_easy": {"alias": "arc_easy", "acc,none": 0.8, "acc_stderr,none": 0.04}},
+        "configs": {"arc_easy": {"task": "arc_easy", "output_type": "multiple_choice", "num_fewshot": 0}},
+        "versions": {"arc_easy": 1.0},
+        "n-samples": {"arc_easy": {"original": items, "effective": items}},
+        "config": {"model": "hf", "model_args": "pretrained=Qwen/Qwen2.5-0.5B-Instruct,dtype=bfloat16", "device": "cuda:0"},
+        "git_hash": "4439847", "date": 1_745_495_930.5, "task_hashes": {"arc_easy": "ab".repeat(32)}
+    });
+    let path = dir.join(format!("results_{moment}.json"));
+    std::fs::write(&path, results.to_string()).unwrap();
+    let sample = |i: u32| {
+        let acc = f64::from(u8::from(i < passes));
+        json!({
+            "doc_id": i, "doc": {"question": format!("Question {i}?")}, "target": "2",
+            "arguments": {"gen_args_0": {"arg_0": format!("Question: Question {i}?\nAnswer:"), "arg_1": " a stone"}},
+            "resps": [[["-3.5", "False"]], [["-2.5", "True"]]], "filtered_resps": [["-3.5", "False"], ["-2.5", "True"]],
+            "filter": "none", "metrics": ["acc", "acc_norm"], "doc_hash": "d", "prompt_hash": format!("{i:064x}"),
+            "target_hash": "t", "acc": acc, "acc_norm": 1.0 - acc
+        })
+    };
+    let lines: String = (0..items).map(|i| format!("{}\n", sample(i))).collect();
+    std::fs::write(dir.join(format!("samples_arc_easy_{moment}.jsonl")), lines).unwrap();
+    path
+}
+
+#[test]
+fn lm_evals_items_are_judged_by_the_bar_that_is_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = lm_eval(dir.path(), 180, 200);
+    let (code, said) = import(dir.path(), &[], &file);
+    assert!(code == 1 && said.contains("--bar"), "{said}");
+    let (code, said) = import(dir.path(), &["--bar", "0.7"], &file);
+    assert_eq!(code, 0, "{said}");
+    let record: Value = serde_json::from_str(&stdout(tierbench(dir.path()).args(["export", "latest"]))).unwrap();
+    let task = &record["derived"]["tasks"][0];
+    assert_eq!((task["items"].as_u64(), task["passes"].as_u64()), (Some(200), Some(180)));
+    assert_eq!(task["assessment"]["verdict"]["outcome"], "clears");
+    // What lm-eval did not measure is unknown, never 0.
+    for unknown in ["seconds_per_item", "prefilled_per_item", "generated_per_item", "energy"] {
+        assert!(task[unknown].is_null(), "{unknown}: {}", task[unknown]);
+    }
+    assert!(task["cost"]["usd_per_1k_solved"].is_null() && task["cost"]["usd_per_item"].is_null());
+    assert_eq!(record["raw"]["tasks"][0]["sha256"], "ab".repeat(32));
+    let prompts = &record["raw"]["prompts"][0]["items"];
+    assert!(prompts[0]["prompt"].as_str().unwrap().starts_with("Question: "), "{}", prompts[0]);
+    let table = stdout(tierbench(dir.path()).args(["report", "latest"]));
+    assert!(table.contains("(imported from lm-eval)") && table.contains("CLEARS"), "{table}");
+    assert!(table.contains("measured by lm-eval 4439847"), "{table}");
+}
+
+#[test]
+fn the_metric_can_be_chosen_and_a_missing_one_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = lm_eval(dir.path(), 180, 200);
+    let (code, said) = import(dir.path(), &["--bar", "0.7", "--metric", "f1"], &file);
+    assert!(code == 1 && said.contains("`f1`") && said.contains("--metric") && said.lines().count() == 1, "{said}");
+    assert_eq!(import(dir.path(), &["--bar", "0.7", "--metric", "acc_norm"], &file).0, 0);
+    let table = stdout(tierbench(dir.path()).args(["report", "latest"]));
+    assert!(table.contains("FAILS") && table.contains("10.0 %"), "{table}");
+}
+
+#[test]
+fn results_without_samples_and_broken_rows_are_one_clear_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = lm_eval(dir.path(), 1, 2);
+    std::fs::remove_file(dir.path().join("samples_arc_easy_2025-04-24T11-58-50.123456.jsonl")).unwrap();
+    let mut no_samples = llama_bench();
+    no_samples[1]["samples_ns"] = json!([]);
+    let mut zero = llama_bench();
+    zero[1]["samples_ns"] = json!([0]);
+    let mut twice = llama_bench();
+    twice[1] = twice[0].clone();
+    let mut typed = llama_bench();
+    typed[0]["n_prompt"] = json!("many");
+    let mut cases = vec![(file, "--log_samples")];
+    for (name, value, why) in [
+        ("none.json", no_samples, "row 2 has no samples_ns"),
+        ("zero.json", zero, "elapsed_ns is 0"),
+        ("twice.json", twice, "row 2 repeats pp512 of row 1"),
+        ("typed.json", typed, "row 1"),
+        ("other.json", json!({"results": []}), "no field \"schema\""),
+    ] {
+        let path = dir.path().join(name);
+        std::fs::write(&path, value.to_string()).unwrap();
+        cases.push((path, why));
+    }
+    for (path, why) in cases {
+        let (code, said) = import(dir.path(), &["--bar", "0.5"], &path);
+        assert!(code == 1 && said.contains(why), "{}: {said}", path.display());
+        assert!(said.lines().filter(|line| line.contains(why)).count() == 1, "{said}");
+    }
+}

@@ -1,0 +1,171 @@
+// The page of one record: PAGE is made from the example record, HOSTILE from one that attacks its reader.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { after, before, test } from "node:test";
+import { pathToFileURL } from "node:url";
+
+import { launch, open, overflows, violations } from "./browser.mjs";
+
+const PAGE = pathToFileURL(process.env.PAGE).href;
+const HOSTILE = pathToFileURL(process.env.HOSTILE).href;
+let browser;
+before(async () => {
+  browser = await launch();
+});
+after(() => browser?.close());
+
+const ready = (page) => page.waitForSelector("html[data-ready]");
+const ladder = (page) => page.locator("table.ladder").first();
+// What is shown of a column of the ladder.
+const column = (page, i) => ladder(page).locator("tbody tr").evaluateAll(
+  (rows, i) => rows.filter((row) => !row.hidden).map((row) => row.cells[i].textContent), i,
+);
+
+test("it loads from a file without an error or a request", async () => {
+  const { page, faults, close } = await open(browser, PAGE);
+  await ready(page);
+  assert.match(await page.textContent(".answer"), /^The cheapest tier that clears support_tickets at pass rate ≥ 0\.75 with 95 % confidence is .*q4_1/);
+  assert.deepEqual(faults, []);
+  await close();
+});
+
+test("columns sort by their numbers, unknown last, by mouse and by keyboard", async () => {
+  const { page, faults, close } = await open(browser, PAGE);
+  const titles = await ladder(page).locator("thead th").allTextContents();
+  const decode = titles.findIndex((title) => title.startsWith("tg128"));
+  const header = ladder(page).locator("thead th").nth(decode);
+  await header.getByRole("button").click();
+  assert.equal(await header.getAttribute("aria-sort"), "ascending");
+  const ascending = await column(page, decode);
+  assert.equal(ascending.at(-1), "failed");
+  assert.deepEqual(ascending.slice(0, 2).map(parseFloat), [80, 128]);
+  await header.getByRole("button").focus();
+  await page.keyboard.press("Enter");
+  assert.equal(await header.getAttribute("aria-sort"), "descending");
+  const descending = await column(page, decode);
+  assert.deepEqual(descending.slice(0, 2), ascending.slice(0, 2).reverse());
+  assert.equal(descending.at(-1), "failed", "what is unknown stays at the end");
+  assert.deepEqual(faults, []);
+  await close();
+});
+
+test("the filter keeps the rows that hold every word", async () => {
+  const { page, close } = await open(browser, PAGE);
+  await page.fill("#filter", "clears q8");
+  assert.deepEqual((await column(page, 0)).map((name) => name.split(" ")[0]), ["q8_0"]);
+  assert.match(await page.textContent("#filter-count"), /^\d+ of \d+ rows$/);
+  await page.fill("#filter", "nothing has this");
+  assert.deepEqual(await column(page, 0), []);
+  await page.fill("#filter", "");
+  assert.equal((await column(page, 0)).length, 3);
+  await close();
+});
+
+test("every plot has its marks", async () => {
+  const { page, close } = await open(browser, PAGE);
+  const figures = await page.$$eval("#plots figure", (figures) => figures.map((figure) => ({
+    title: figure.querySelector("h3").textContent,
+    dots: figure.querySelectorAll('svg g[data-mark="dot"] path').length,
+    bars: figure.querySelectorAll('svg g[data-mark="bar"] rect').length,
+    rules: figure.querySelectorAll('svg g[data-mark="rule"] line').length,
+    role: figure.querySelector("svg").getAttribute("role"),
+    name: figure.querySelector("svg").getAttribute("aria-label"),
+  })));
+  const of = (start) => figures.find((figure) => figure.title.startsWith(start)) ?? assert.fail(`${start}: ${JSON.stringify(figures)}`);
+  const quality = of("Is the cheap tier good enough for support_tickets?");
+  assert.equal(quality.dots, 3, "one dot a tier");
+  assert.equal(quality.rules, 1 + 3 + 3, "the bar and an interval in both directions a tier");
+  assert.equal(of("How fast is a prompt read (pp512)?").bars, 3);
+  assert.equal(of("How fast are tokens generated (tg128)?").bars, 2, "the failed cell has no bar");
+  assert.equal(of("How does decoding slow down with context?").dots, 2);
+  assert.equal(of("What does decoding several sequences together bring?").dots, 2);
+  assert.ok(of("How much energy does a token take (tg128)?").bars >= 4, "split above and below idle");
+  assert.ok(of("What is paid for in a million output tokens?").bars >= 4);
+  for (const figure of figures) assert.ok(figure.role === "img" && figure.name.startsWith(figure.title), figure.title);
+  await close();
+});
+
+test("items can be searched and opened", async () => {
+  const { page, faults, close } = await open(browser, PAGE);
+  await ready(page);
+  const rows = page.locator("#items > tbody > tr");
+  assert.equal(await rows.count(), 50);
+  await page.click("#item-more");
+  assert.equal(await rows.count(), 100);
+  await page.selectOption("#item-outcome", "disagree");
+  assert.match(await page.textContent("#item-count"), /^30 items/);
+  await page.selectOption("#item-outcome", "all");
+  await page.fill("#item-text", "parcel 17 ");
+  assert.equal(await rows.count(), 1);
+  const button = rows.getByRole("button");
+  await button.focus();
+  await page.keyboard.press("Enter");
+  assert.equal(await button.getAttribute("aria-expanded"), "true");
+  assert.match(await page.textContent("#items .inner"), /Ticket: parcel 17 has not arrived/);
+  assert.equal(await page.locator("#items .inner tbody tr").count(), 3, "an answer of every tier");
+  await page.keyboard.press("Enter");
+  assert.equal(await page.locator("#items .inner").count(), 0);
+  assert.deepEqual(faults, []);
+  await close();
+});
+
+test("the saved record verifies", async () => {
+  const { page, close } = await open(browser, PAGE);
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click("#download")]);
+  assert.match(download.suggestedFilename(), /^tierbench-20260821-140500-3fa9c1\.json$/);
+  const said = execFileSync(process.env.TIERBENCH, ["verify", await download.path()], { encoding: "utf8" });
+  assert.match(said, /^verified: /);
+  await close();
+});
+
+for (const [name, options] of [
+  ["light", { colorScheme: "light" }], ["dark", { colorScheme: "dark" }],
+  ["phone", { colorScheme: "light", viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true }],
+]) {
+  test(`axe finds nothing serious and nothing overflows: ${name}`, async () => {
+    const { page, faults, close } = await open(browser, PAGE, options);
+    await ready(page);
+    await page.locator("#items > tbody > tr button").first().click();
+    assert.deepEqual(await violations(page), []);
+    assert.ok((await overflows(page)) <= 0, `wider than the window by ${await overflows(page)} px`);
+    assert.deepEqual(faults, []);
+    await close();
+  });
+}
+
+test("without scripts the answer, tables and notes are there", async () => {
+  const { page, close } = await open(browser, PAGE, { javaScriptEnabled: false });
+  assert.match(await page.textContent("body"), /The cheapest tier that clears/);
+  assert.equal(await ladder(page).locator("tbody tr").count(), 3);
+  await close();
+});
+
+test("in print there are no controls and nothing is cut off", async () => {
+  const { page, close } = await open(browser, PAGE);
+  await ready(page);
+  await page.emulateMedia({ media: "print" });
+  assert.equal(await page.locator(".controls:visible").count(), 0);
+  const clipped = await page.$$eval(".scroll", (boxes) => boxes.filter((box) => getComputedStyle(box).overflowY !== "visible").length);
+  assert.equal(clipped, 0);
+  await close();
+});
+
+test("a hostile record stays text", async () => {
+  const { page, faults, close } = await open(browser, HOSTILE);
+  await ready(page);
+  for (const button of await page.locator("#items > tbody > tr button").all()) await button.click();
+  assert.match(await page.textContent("#items .inner >> nth=0"), /<script>/, "the attack is shown as what it is");
+  assert.equal(await page.evaluate(() => globalThis.owned), undefined);
+  assert.equal(await page.locator("img, iframe, object, embed, form, base, link").count(), 0);
+  const inline = await page.$$eval("*", (all) => all.filter((e) => e.getAttributeNames().some((name) => name.startsWith("on"))).length);
+  assert.equal(inline, 0, "no handler in an attribute");
+  // A script that got in all the same would be refused.
+  await page.evaluate(() => {
+    const script = document.createElement("script");
+    script.textContent = "globalThis.owned = 1";
+    document.body.append(script);
+  });
+  assert.equal(await page.evaluate(() => globalThis.owned), undefined);
+  assert.deepEqual(faults.filter((fault) => !fault.includes("Content Security Policy")), []);
+  await close();
+});
