@@ -1,77 +1,93 @@
-//! Byte-level byte-pair encoding (GPT-2's), on raw bytes: the printable stand-ins of the vocabulary file are undone once
-//! when it is read, so neither encoding nor decoding ever sees them.
+//! Byte-level byte-pair encoding (GPT-2's) by the `tokenizers` crate, behind a pre-tokenizer of ours.
+//!
+//! Vocabulary files write bytes as printable stand-ins; ours holds raw bytes, so words are spelled in stand-ins for the
+//! crate and nothing else sees them.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
-use super::lexicon::{Lexicon, NONE};
-use super::merge::{Merger, Rules, Symbol};
+use tokenizers::Model as _;
+use tokenizers::models::bpe::{BPE, Merges, Vocab};
+
+use super::lexicon::Lexicon;
 use super::pre::PreTokenizer;
+
+/// Words whose tokens are remembered; text repeats itself.
+const CACHED_WORDS: usize = 10_000;
 
 #[derive(Debug)]
 pub(super) struct Bpe {
     pre: PreTokenizer,
-    /// Token of each single byte, or `NONE`.
-    bytes: Box<[u32; 256]>,
-    /// Pair of tokens (left in the high half) → rank and resulting token.
-    merges: HashMap<u64, (u32, u32)>,
-}
-
-fn pair(left: u32, right: u32) -> u64 {
-    u64::from(left) << 32 | u64::from(right)
-}
-
-impl Rules for Bpe {
-    fn join(&self, _text: &[u8], left: &Symbol, right: &Symbol) -> Option<(u32, u32)> {
-        self.merges.get(&pair(left.token, right.token)).copied()
-    }
+    model: Box<BPE>,
+    stand_ins: Box<[char; 256]>,
 }
 
 impl Bpe {
     /// `merges` in order of rank, each `left right` in stand-in characters. A merge of something that is not in the
     /// vocabulary could never be emitted and is left out; of equal merges the first one counts.
-    pub(super) fn new<'a>(lexicon: &Lexicon, merges: impl Iterator<Item = &'a str>, pre: PreTokenizer) -> Self {
-        let mut bytes = Box::new([NONE; 256]);
-        for byte in 0..=255_u8 {
-            bytes[usize::from(byte)] = lexicon.find(&[byte]).unwrap_or(NONE);
-        }
-        let mut map = HashMap::with_capacity(merges.size_hint().0.min(lexicon.len().saturating_mul(4)));
-        for (rank, merge) in merges.enumerate().take(NONE as usize) {
-            if let Some((left, right, joined)) = read_merge(lexicon, merge) {
-                map.entry(pair(left, right)).or_insert((rank as u32, joined));
-            }
-        }
-        Self { pre, bytes, merges: map }
+    ///
+    /// # Errors
+    /// What the crate says of a vocabulary it cannot use.
+    pub(super) fn new<'a>(
+        lexicon: &Lexicon,
+        merges: impl Iterator<Item = &'a str>,
+        pre: PreTokenizer,
+    ) -> Result<Self, tokenizers::Error> {
+        let stand_ins = Box::new(stand_ins());
+        let vocab: Vocab = (0..lexicon.len() as u32)
+            .filter_map(|id| Some((lexicon.text(id)?, id)))
+            .filter(|&(text, id)| lexicon.find(text) == Some(id))
+            .map(|(text, id)| (spell(&stand_ins, text), id))
+            .collect();
+        let mut seen = HashSet::new();
+        let merges: Merges = merges
+            .filter_map(split_merge)
+            .filter(|&(left, right)| {
+                vocab.contains_key(left) && vocab.contains_key(right) && vocab.contains_key(&format!("{left}{right}"))
+            })
+            .filter(|&pair| seen.insert(pair))
+            .map(|(left, right)| (left.to_owned(), right.to_owned()))
+            .collect();
+        let model = BPE::builder()
+            .vocab_and_merges(vocab, merges)
+            .ignore_merges(pre.whole_words)
+            .cache_capacity(CACHED_WORDS)
+            .build()?;
+        Ok(Self { pre, model: Box::new(model), stand_ins })
     }
 
     /// Appends the tokens of `text`. Bytes the vocabulary does not have are left out, as llama.cpp does.
-    pub(super) fn encode(&self, lexicon: &Lexicon, text: &str, merger: &mut Merger, ids: &mut Vec<u32>) {
+    ///
+    /// # Errors
+    /// What the crate says; it has no reason to for a vocabulary without an unknown token.
+    pub(super) fn encode(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), tokenizers::Error> {
         for word in self.pre.split(text) {
-            let word = word.as_bytes();
-            if self.pre.whole_words
-                && let Some(id) = lexicon.find(word)
-            {
-                ids.push(id);
-                continue;
-            }
-            let cuts = word.iter().enumerate().map(|(i, &byte)| (i + 1, self.bytes[usize::from(byte)]));
-            merger.run(word, cuts, self, |symbol| {
-                if symbol.token != NONE {
-                    ids.push(symbol.token);
-                }
-            });
+            let tokens = self.model.tokenize(&spell(&self.stand_ins, word.as_bytes()))?;
+            ids.extend(tokens.iter().map(|token| token.id));
         }
+        Ok(())
     }
 }
 
-fn read_merge(lexicon: &Lexicon, merge: &str) -> Option<(u32, u32, u32)> {
-    // A space is never a stand-in, except as a first character in files that do not use them.
+/// Left and right of a merge. A space is never a stand-in, except as a first character in files that do not use them.
+fn split_merge(merge: &str) -> Option<(&str, &str)> {
     let space = merge.char_indices().skip(1).find(|(_, c)| *c == ' ')?.0;
-    let mut joined = raw_bytes(&merge[..space])?;
-    let left = lexicon.find(&joined)?;
-    let right = raw_bytes(&merge[space + 1..])?;
-    let right_id = lexicon.find(&right)?;
-    joined.extend(right);
-    Some((left, right_id, lexicon.find(&joined)?))
+    Some((&merge[..space], &merge[space + 1..]))
+}
+
+/// Bytes written in stand-ins.
+fn spell(stand_ins: &[char; 256], bytes: &[u8]) -> String {
+    bytes.iter().map(|&byte| stand_ins[usize::from(byte)]).collect()
+}
+
+/// The stand-in of each byte.
+fn stand_ins() -> [char; 256] {
+    let mut table = ['\0'; 256];
+    for c in (0..=0x143).filter_map(char::from_u32) {
+        if let Some(byte) = raw_byte(c) {
+            table[usize::from(byte)] = c;
+        }
+    }
+    table
 }
 
 /// The bytes a text of stand-ins means; `None` if it has a character that is no stand-in.
@@ -102,6 +118,7 @@ mod tests {
         assert_eq!(alphabet.len(), 256);
         let bytes: std::collections::BTreeSet<u8> = alphabet.iter().map(|&c| raw_byte(c).unwrap()).collect();
         assert_eq!(bytes.len(), 256, "every byte has exactly one stand-in");
+        assert!(stand_ins().iter().all(|c| alphabet.contains(c)));
         assert_eq!(raw_bytes("ĠwÃ¶rd").unwrap(), " wörd".as_bytes());
         assert_eq!(raw_bytes("a b"), None);
     }

@@ -1,5 +1,5 @@
-//! The merge loop byte-pair encoding and SentencePiece share: a chain of symbols whose best neighbouring pair is joined
-//! until no pair can be. A heap over a linked chain makes it O(n log n), whatever the text.
+//! The merge loop of SentencePiece: a chain of symbols whose best neighbouring pair is joined until no pair can be. A
+//! heap over a linked chain makes it O(n log n), whatever the text.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -24,12 +24,6 @@ impl Symbol {
     }
 }
 
-/// Which pairs can be joined.
-pub(super) trait Rules {
-    /// Priority (lowest first) and token of the pair, if it can be joined.
-    fn join(&self, text: &[u8], left: &Symbol, right: &Symbol) -> Option<(u32, u32)>;
-}
-
 /// A pair that could be joined when it was queued: by priority, then from left to right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
@@ -50,12 +44,13 @@ pub(super) struct Merger {
 
 impl Merger {
     /// Merges `text`, which is shorter than 4 GiB and is cut into symbols at the given ends, each with its token or
-    /// `NONE`; hands the resulting symbols to `emit` from left to right.
+    /// `NONE`; hands the resulting symbols to `emit` from left to right. `join` gives priority (lowest first) and token
+    /// of the bytes of two neighbours, if they can be joined.
     pub(super) fn run(
         &mut self,
         text: &[u8],
         cuts: impl Iterator<Item = (usize, u32)>,
-        rules: &impl Rules,
+        join: &impl Fn(&[u8]) -> Option<(u32, u32)>,
         mut emit: impl FnMut(&Symbol),
     ) {
         self.symbols.clear();
@@ -71,7 +66,7 @@ impl Merger {
         last.next = NONE;
 
         for right in 1..self.symbols.len() as u32 {
-            self.consider(text, rules, right - 1, right);
+            self.consider(text, join, right - 1, right);
         }
         while let Some(Reverse(best)) = self.queue.pop() {
             let (left, right) = (self.symbols[best.left as usize], self.symbols[best.right as usize]);
@@ -84,8 +79,8 @@ impl Merger {
             if right.next != NONE {
                 self.symbols[right.next as usize].prev = best.left;
             }
-            self.consider(text, rules, left.prev, best.left);
-            self.consider(text, rules, best.left, right.next);
+            self.consider(text, join, left.prev, best.left);
+            self.consider(text, join, best.left, right.next);
         }
         let mut at = 0;
         while at != NONE {
@@ -95,12 +90,13 @@ impl Merger {
         }
     }
 
-    fn consider(&mut self, text: &[u8], rules: &impl Rules, left: u32, right: u32) {
+    fn consider(&mut self, text: &[u8], join: &impl Fn(&[u8]) -> Option<(u32, u32)>, left: u32, right: u32) {
         if left == NONE || right == NONE {
             return;
         }
         let (l, r) = (&self.symbols[left as usize], &self.symbols[right as usize]);
-        if let Some((priority, token)) = rules.join(text, l, r) {
+        let pair = text.get(l.start as usize..r.end as usize);
+        if let Some((priority, token)) = pair.and_then(join) {
             self.queue.push(Reverse(Candidate { priority, left, right, len: l.len() + r.len(), token }));
         }
     }

@@ -1,8 +1,8 @@
 //! Text ↔ token ids, from a GGUF file's metadata alone, id for id what llama.cpp gives.
 //!
-//! Two kinds of vocabulary: `gpt2` (byte-level byte-pair encoding behind a pre-tokenizer) and `llama` (SentencePiece
-//! merging by score). Both run on one merge loop of our own. The `tokenizers` crate cannot express the second, and for
-//! the first would keep a second copy of vocabulary and merges in memory; it is the oracle of the tests instead.
+//! Two kinds of vocabulary: `gpt2` (byte-level byte-pair encoding behind a pre-tokenizer), which the `tokenizers` crate
+//! encodes, and `llama` (SentencePiece merging by score), which it cannot express: pairs are joined there by the score of
+//! the result and not by a list of merges.
 
 mod bpe;
 mod lexicon;
@@ -61,6 +61,9 @@ pub enum TokenizerError {
         /// What is wrong.
         reason: String,
     },
+    /// The `tokenizers` crate could not encode a text.
+    #[error("byte-pair encoding failed: {0}")]
+    Bpe(String),
     /// A text of 4 GiB or more.
     #[error("a text of {0} bytes is too long for one sequence")]
     TextTooLong(usize),
@@ -107,7 +110,8 @@ impl Tokenizer {
                 })?;
                 let vocab = Vocab::read(gguf, Spelling::ByteLevel)?;
                 let add_bos = pre.add_bos;
-                let bpe = bpe::Bpe::new(&vocab.lexicon, merges, pre);
+                let bpe = bpe::Bpe::new(&vocab.lexicon, merges, pre)
+                    .map_err(|error| TokenizerError::corrupt(gguf, error.to_string()))?;
                 (vocab, Algorithm::Bpe(bpe), add_bos)
             }
             "llama" => {
@@ -140,7 +144,7 @@ impl Tokenizer {
     /// (`<think>`) are always read as such.
     ///
     /// # Errors
-    /// [`TokenizerError::TextTooLong`].
+    /// [`TokenizerError::TextTooLong`] or [`TokenizerError::Bpe`].
     pub fn encode(&self, text: &str, add_special: bool, parse_special: bool) -> Result<Vec<u32>, TokenizerError> {
         // One byte more than the text may be needed for the space before it.
         if text.len() >= NONE as usize - 1 {
@@ -159,7 +163,7 @@ impl Tokenizer {
                     true
                 }
                 (Fragment::Text(text), Algorithm::Bpe(bpe)) => {
-                    bpe.encode(&self.vocab.lexicon, text, &mut merger, &mut ids);
+                    bpe.encode(text, &mut ids).map_err(|error| TokenizerError::Bpe(error.to_string()))?;
                     false
                 }
                 (Fragment::Text(text), Algorithm::Spm(spm)) => {

@@ -4,7 +4,7 @@
 //! The vocabulary writes spaces as U+2581; here both vocabulary and text hold plain spaces.
 
 use super::lexicon::{Lexicon, NONE};
-use super::merge::{Merger, Rules, Symbol};
+use super::merge::Merger;
 
 /// The character the vocabulary file uses for a space.
 pub(super) const SPACE_MARK: &str = "\u{2581}";
@@ -18,15 +18,6 @@ pub(super) struct Spm {
     unknown: Option<u32>,
     /// Whether a space is put before the text and before text that follows a special token.
     add_space: bool,
-}
-
-struct WithLexicon<'a>(&'a Spm, &'a Lexicon);
-
-impl Rules for WithLexicon<'_> {
-    fn join(&self, text: &[u8], left: &Symbol, right: &Symbol) -> Option<(u32, u32)> {
-        let token = self.1.find(text.get(left.start as usize..right.end as usize)?)?;
-        Some((*self.0.priorities.get(token as usize)?, token))
-    }
 }
 
 impl Spm {
@@ -49,7 +40,11 @@ impl Spm {
             let end = at + c.len_utf8();
             (end, lexicon.find(&text.as_bytes()[at..end]).unwrap_or(NONE))
         });
-        merger.run(text.as_bytes(), cuts, &WithLexicon(self, lexicon), |symbol| {
+        let join = |pair: &[u8]| {
+            let token = lexicon.find(pair)?;
+            Some((*self.priorities.get(token as usize)?, token))
+        };
+        merger.run(text.as_bytes(), cuts, &join, |symbol| {
             if symbol.token != NONE {
                 ids.push(symbol.token);
                 return;
