@@ -110,7 +110,7 @@ impl Ui {
     /// A line of progress on stderr.
     pub fn note(&self, text: impl Display) {
         if !self.quiet {
-            let _ = writeln!(std::io::stderr(), "{text}");
+            say(format_args!("{text}"));
         }
     }
 
@@ -118,14 +118,14 @@ impl Ui {
     pub fn warn(&self, text: impl Display) {
         if !self.quiet {
             let (on, off) = if self.colour { ("\x1b[33m", "\x1b[0m") } else { ("", "") };
-            let _ = writeln!(std::io::stderr(), "{on}warning:{off} {text}");
+            say(format_args!("{on}warning:{off} {text}"));
         }
     }
 
     /// The one line that ends a failed command.
     pub fn error(&self, text: impl Display) {
         let (on, off) = if self.colour { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
-        let _ = writeln!(std::io::stderr(), "{on}error:{off} {text}");
+        say(format_args!("{on}error:{off} {text}"));
     }
 
     /// A progress bar on stderr: hidden when quiet or not a terminal. `bytes` chooses byte formatting.
@@ -144,4 +144,9 @@ impl Ui {
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         ProgressBar::with_draw_target(Some(total), target).with_style(style)
     }
+}
+
+/// One line on stderr in one write, so that lines of several processes do not mix. A closed stderr is nobody's loss.
+fn say(line: std::fmt::Arguments<'_>) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -80,6 +80,27 @@ pub(super) fn from_file(
     product.make(&path, progress)
 }
 
+/// Progress under the name a user knows, instead of that of a file in the cache.
+struct Named<'a> {
+    name: String,
+    progress: &'a mut dyn Progress,
+}
+
+impl Progress for Named<'_> {
+    fn start(&mut self, _what: &str, total: Option<u64>) {
+        self.progress.start(&self.name, total);
+    }
+    fn advance(&mut self, bytes: u64) {
+        self.progress.advance(bytes);
+    }
+    fn finish(&mut self) {
+        self.progress.finish();
+    }
+    fn cancelled(&self) -> bool {
+        self.progress.cancelled()
+    }
+}
+
 /// The place of a made file in the cache: what it is made from, at which level, by which quantizer.
 struct Product<'a> {
     cache: &'a Cache,
@@ -114,7 +135,9 @@ impl<'a> Product<'a> {
 
     fn make(&self, path: &Path, progress: &mut dyn Progress) -> Result<ModelFile, ModelError> {
         let part = with_suffix(path, ".part");
-        quantize::quantize_file(&self.source.path, &part, self.level, progress).map_err(|error| match error {
+        let mut named = Named { name: format!("making {}", self.what()), progress };
+        let made = quantize::quantize_file(&self.source.path, &part, self.level, &mut named);
+        made.map_err(|error| match error {
             QuantizeError::Interrupted(_) => ModelError::Interrupted(format!("making {}", self.what())),
             QuantizeError::Io { path, source } => ModelError::Io { action: "write", path, source },
             other => other.into(),
