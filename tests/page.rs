@@ -111,7 +111,7 @@ fn hostile() -> RawRecord {
     }
     raw.run.command = ATTACK.into();
     raw.host.cpu = Some(ATTACK.into());
-    raw.tiers[1].model.source = ATTACK.into();
+    raw.tiers[1].model.source = Some(ATTACK.into());
     raw.warnings = vec![ATTACK.into()];
     raw
 }

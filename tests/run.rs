@@ -2,12 +2,18 @@
 
 mod common;
 
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
 use assert_cmd::Command;
+use assert_cmd::cargo::cargo_bin;
 use common::{SMOLLM2, real_model, reference};
 use predicates::prelude::*;
+use tierbench::store::history::History;
 
 /// The binary with a data directory of its own; the model cache is the user's, so that models are fetched once.
-fn tierbench(data: &std::path::Path) -> Command {
+fn tierbench(data: &Path) -> Command {
     let mut command = Command::cargo_bin("tierbench").expect("the binary");
     command.env("TIERBENCH_DATA", data).env_remove("TIERBENCH_CATALOGUE");
     command
@@ -53,6 +59,95 @@ fn the_main_job_measures_judges_stores_and_verifies() {
     let table = tierbench(data.path()).args(["report", "latest", "-o", "md"]).assert().success();
     let table = String::from_utf8_lossy(&table.get_output().stdout).into_owned();
     assert!(table.contains("requantized from q4_1") && table.contains("support_tickets"), "{table}");
+}
+
+/// Starts a run in a process of its own and waits until it has stored a cell.
+fn start_and_wait_for_a_cell(data: &Path, args: &[&str]) -> Child {
+    let mut child = std::process::Command::new(cargo_bin("tierbench"))
+        .args(args)
+        .env("TIERBENCH_DATA", data)
+        .env_remove("TIERBENCH_CATALOGUE")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let cells =
+        || History::open(data).and_then(|history| history.list()).is_ok_and(|runs| runs.iter().any(|r| r.cells > 0));
+    for _ in 0..3000 {
+        if cells() {
+            return child;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let _ = child.kill();
+    let output = child.wait_with_output().expect("its output");
+    panic!("no cell was stored within five minutes: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+const LONGER: [&str; 11] = ["run", "-l", "q4_1,q4_0", "--limit", "24", "-p", "512", "-n", "128", "--budget", "120"];
+
+#[test]
+fn a_killed_run_can_be_reported_and_goes_on_with_the_trials_it_has() {
+    if real_model(SMOLLM2).is_none() {
+        return;
+    }
+    let data = tempfile::tempdir().unwrap();
+    let mut child = start_and_wait_for_a_cell(data.path(), &LONGER);
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let report = tierbench(data.path()).args(["report", "latest", "-o", "json"]).assert().success();
+    let begun = json(&report.get_output().stdout);
+    let begun = begun["raw"]["cells"][0].clone();
+    let samples = begun["outcome"]["speed"]["samples"].as_array().unwrap();
+    assert!(!samples.is_empty());
+
+    let resumed = tierbench(data.path()).args(LONGER).args(["--resume", "-o", "json"]).assert();
+    let resumed = resumed.code(predicate::in_iter([0, 3, 4]));
+    let notes = String::from_utf8_lossy(&resumed.get_output().stderr).into_owned();
+    assert!(notes.contains("resuming run"), "{notes}");
+    let record = json(&resumed.get_output().stdout);
+    let cells = record["raw"]["cells"].as_array().unwrap();
+    assert_eq!(cells.len(), 2 * 3);
+    let same = |cell: &&serde_json::Value| cell["tier"] == begun["tier"] && cell["subject"] == begun["subject"];
+    let continued = cells.iter().find(same).unwrap()["outcome"]["speed"].clone();
+    assert!(continued["complete"].is_null(), "complete is what is not said otherwise");
+    assert_eq!(continued["samples"].as_array().unwrap()[..samples.len()], samples[..]);
+    assert!(continued["samples"].as_array().unwrap().len() >= 5);
+}
+
+#[test]
+fn ctrl_c_keeps_what_is_measured_and_says_how_to_go_on() {
+    if real_model(SMOLLM2).is_none() {
+        return;
+    }
+    let data = tempfile::tempdir().unwrap();
+    let child = start_and_wait_for_a_cell(data.path(), &LONGER);
+    let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let output = child.wait_with_output().unwrap();
+    let notes = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(130), "{notes}");
+    assert!(notes.contains("tierbench run --resume"), "{notes}");
+    let report = tierbench(data.path()).args(["report", "latest", "-o", "md"]).assert().success();
+    assert!(String::from_utf8_lossy(&report.get_output().stdout).contains("tok/s"));
+}
+
+#[test]
+fn a_tier_that_cannot_be_had_is_a_row_and_the_others_stand() {
+    let Some(model) = real_model(SMOLLM2) else { return };
+    let data = tempfile::tempdir().unwrap();
+    let torn = data.path().join("torn.gguf");
+    std::fs::write(&torn, &std::fs::read(model).unwrap()[..1 << 20]).unwrap();
+    let args = ["run", "-m", "smollm2-135m-instruct:q4_1", "-m", torn.to_str().unwrap(), "-p", "16", "-n", "4"];
+    let run = tierbench(data.path()).args(args).args(["--limit", "4", "-o", "md"]).assert().code(5);
+    let table = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
+    assert!(table.contains("torn.gguf") && table.contains("q4_1"), "{table}");
+    assert!(String::from_utf8_lossy(&run.get_output().stderr).contains("torn.gguf"));
+
+    // Alone it is an error, and nothing is measured.
+    let alone = tierbench(data.path()).args(["run", "-m", torn.to_str().unwrap()]).assert().code(1);
+    assert!(alone.get_output().stdout.is_empty());
 }
 
 #[test]

@@ -232,7 +232,7 @@ impl Bench<'_> {
             .enumerate()
             .flat_map(|(engine, &i)| {
                 let tier = TierKey(format!("{} t{}", settings[i].file.name, settings[i].n_threads));
-                self.workloads.iter().map(move |&workload| Cell { tier: tier.clone(), engine, workload })
+                self.workloads.iter().map(move |&workload| Cell { tier: tier.clone(), engine, workload, begun: None })
             })
             .collect();
         let mut idle = IdleBaselines { bare: self.bare.clone(), ..IdleBaselines::default() };
@@ -305,7 +305,7 @@ impl Bench<'_> {
                     // Stopping by precision can take more trials than the least.
                     bar.set_length(turns.max(bar.position()));
                 }
-                Event::Finished { .. } | Event::Failed { .. } => {}
+                Event::Turn { .. } | Event::Failed { .. } => {}
             }
             if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
@@ -313,7 +313,7 @@ impl Bench<'_> {
         results
     }
 
-    /// Rows of the table. What was not finished when the user interrupted is left out.
+    /// Rows of the table. What was not begun when the user interrupted is left out.
     fn rows(&self, host: &HostFacts, tested: Vec<Tested>) -> Vec<Row> {
         let mut bandwidths: Vec<Bandwidth> = Vec::new();
         let mut rows = Vec::new();

@@ -16,7 +16,7 @@ use crate::plan::{TierKey, Workload};
 use crate::stats::bootstrap::SplitMix64;
 
 /// One tier on one workload, to be measured.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cell {
     /// The tier's name, for events.
     pub tier: TierKey,
@@ -24,6 +24,8 @@ pub struct Cell {
     pub engine: usize,
     /// What to run.
     pub workload: Workload,
+    /// What an interrupted run has of it: warmed up again, then continued.
+    pub begun: Option<Box<SpeedCell>>,
 }
 
 /// What a run measures with.
@@ -53,12 +55,12 @@ pub enum Event<'a> {
         /// The sample.
         sample: &'a SpeedSample,
     },
-    /// A cell is complete.
-    Finished {
+    /// A turn ended: what the cell has by now. Storing it loses a killed run nothing but the turn in flight.
+    Turn {
         /// The cell.
         cell: usize,
-        /// Its samples.
-        result: &'a SpeedCell,
+        /// Its samples; complete with the last turn.
+        so_far: &'a SpeedCell,
     },
     /// A cell failed; the others go on.
     Failed {
@@ -77,8 +79,16 @@ struct Running {
     peak: Option<super::memory::PeakRss>,
 }
 
+impl Running {
+    /// The cell as it is by now.
+    fn snapshot(&self) -> SpeedCell {
+        let readings: Vec<Reading> = self.result.windows.iter().map(|w| w.reading.clone()).collect();
+        SpeedCell { peak_rss: self.peak, energy: Reading::sum_windows(&readings), ..self.result.clone() }
+    }
+}
+
 /// Measures `cells` on `engines` and returns one result per cell, in their order. `observe` is called between trials and
-/// may stop the run: cells that are not complete then end as [`MeasureError::Interrupted`].
+/// may stop the run: cells then end as they are, not complete, or as [`MeasureError::Interrupted`] without any trial.
 ///
 /// Every block visits the unfinished cells in a fresh random order. A turn restores the cell's prefix, runs a few calls
 /// untimed if another engine ran in between, opens the energy window, and takes one trial, or as many as the window needs.
@@ -90,19 +100,23 @@ pub fn measure_cells(
     observe: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
 ) -> Vec<Result<SpeedCell, MeasureError>> {
     let n_engines = u32::try_from(engines.len()).unwrap_or(u32::MAX);
+    // A continued run goes on counting.
+    let earlier = || cells.iter().flat_map(|cell| &cell.begun).flat_map(|begun| &begun.samples);
+    let first_block = earlier().map(|sample| sample.block + 1).max().unwrap_or(0);
+    let first_order = earlier().map(|sample| sample.order + 1).max().unwrap_or(0);
     let mut run = Run {
         protocol,
         instruments,
         observe,
         prepared: engines.iter().map(|_| Prepared::default()).collect(),
         last_engine: None,
-        order: 0,
+        order: first_order,
         stopped: false,
     };
     let mut running: Vec<Running> = cells.iter().map(|cell| run.begin(cell, n_engines)).collect();
     let mut results: Vec<Option<Result<SpeedCell, MeasureError>>> = cells.iter().map(|_| None).collect();
-    let mut random = SplitMix64::new(protocol.seed);
-    for block in 0u32.. {
+    let mut random = SplitMix64::new(protocol.seed.wrapping_add(u64::from(first_block)));
+    for block in first_block.. {
         let mut turns: Vec<usize> = (0..cells.len()).filter(|&i| results[i].is_none()).collect();
         if turns.is_empty() || run.stopped {
             break;
@@ -117,8 +131,7 @@ pub fn measure_cells(
                 None => Err(MeasureError::EmptyWorkload),
             };
             results[i] = match outcome {
-                Ok(false) => None,
-                Ok(true) => Some(Ok(run.finish(i, &mut running[i]))),
+                Ok(()) => run.end_turn(i, &mut running[i]),
                 Err(MeasureError::Interrupted) => None,
                 Err(error) => {
                     run.tell(Event::Failed { cell: i, error: &error });
@@ -133,7 +146,23 @@ pub fn measure_cells(
     for (prepared, engine) in run.prepared.iter_mut().zip(engines) {
         prepared.clear(&mut **engine);
     }
-    results.into_iter().map(|result| result.unwrap_or(Err(MeasureError::Interrupted))).collect()
+    let unfinished = |running: &Running| match running.snapshot() {
+        so_far if so_far.samples.is_empty() => Err(MeasureError::Interrupted),
+        so_far => Ok(so_far),
+    };
+    results.into_iter().zip(&running).map(|(result, running)| result.unwrap_or_else(|| unfinished(running))).collect()
+}
+
+/// Runs `workload` once, untimed, and looks at what comes out.
+///
+/// # Errors
+/// What the engine says; a result that cannot be right.
+pub fn try_out(engine: &mut dyn Engine, workload: Workload, protocol: &Protocol) -> Result<(), MeasureError> {
+    let mut prepared = Prepared::default();
+    let seqs = prepared.sequences(engine, Prefix::of(workload), protocol.n_ubatch)?;
+    let checked = Trial::new(workload, &seqs, protocol.n_ubatch, engine.facts().model.n_vocab).check(engine);
+    prepared.clear(engine);
+    checked
 }
 
 struct Run<'a, 'b> {
@@ -154,10 +183,16 @@ impl Run<'_, '_> {
     }
 
     fn begin(&self, cell: &Cell, engines_loaded: u32) -> Running {
+        if let Some(begun) = &cell.begun {
+            let spent = begun.samples.iter().map(|sample| sample.elapsed_ns).sum();
+            let result = SpeedCell { engines_loaded, ..(**begun).clone() };
+            return Running { spent: Duration::from_nanos(spent), warm: false, peak: result.peak_rss, result };
+        }
         let mut noise = NoiseEvidence::default();
         noise.note_machine(self.instruments.sysfs);
         let result = SpeedCell {
             workload: cell.workload,
+            complete: false,
             warmup: Vec::new(),
             steady: false,
             samples: Vec::new(),
@@ -172,16 +207,15 @@ impl Run<'_, '_> {
         Running { result, spent: Duration::ZERO, warm: false, peak: None }
     }
 
-    fn finish(&mut self, cell: usize, running: &mut Running) -> SpeedCell {
-        let mut result = running.result.clone();
-        result.peak_rss = running.peak;
-        let readings: Vec<Reading> = result.windows.iter().map(|w| w.reading.clone()).collect();
-        result.energy = Reading::sum_windows(&readings);
-        self.tell(Event::Finished { cell, result: &result });
-        result
+    /// Tells what the cell has by now; the result if that is all of it.
+    fn end_turn(&mut self, cell: usize, running: &mut Running) -> Option<Result<SpeedCell, MeasureError>> {
+        running.result.complete = self.protocol.is_complete(&running.result, running.spent);
+        let so_far = running.snapshot();
+        self.tell(Event::Turn { cell, so_far: &so_far });
+        so_far.complete.then_some(Ok(so_far))
     }
 
-    /// One turn of a cell in a block. Returns whether the cell is complete.
+    /// One turn of a cell in a block.
     fn turn(
         &mut self,
         index: usize,
@@ -189,7 +223,7 @@ impl Run<'_, '_> {
         engine: &mut dyn Engine,
         running: &mut Running,
         block: u32,
-    ) -> Result<bool, MeasureError> {
+    ) -> Result<(), MeasureError> {
         if cell.workload.timed_tokens() == 0 {
             return Err(MeasureError::EmptyWorkload);
         }
@@ -218,8 +252,7 @@ impl Run<'_, '_> {
             let so_far = running.peak.unwrap_or(peak);
             running.peak = Some(if peak.bytes > so_far.bytes { peak } else { so_far });
         }
-        taken?;
-        Ok(self.protocol.is_complete(&running.result, running.spent))
+        taken
     }
 
     /// Trials of one turn: one, or as many as the energy window asks for.
@@ -277,8 +310,8 @@ impl Run<'_, '_> {
         self.trial(cell, engine)?.check(engine)?;
         let protocol = self.protocol;
         let started = self.instruments.clock.now_ns();
-        let warmup = &mut running.result.warmup;
-        while (warmup.len() as u32) < protocol.max_warmup.max(2) && !protocol.is_warm(warmup) {
+        let mut warmup = Vec::new();
+        while (warmup.len() as u32) < protocol.max_warmup.max(2) && !protocol.is_warm(&warmup) {
             let spent = Duration::from_nanos(self.instruments.clock.now_ns().saturating_sub(started));
             if warmup.len() >= 2 && spent >= protocol.warmup_budget {
                 break;
@@ -291,208 +324,15 @@ impl Run<'_, '_> {
                 return Err(MeasureError::Interrupted);
             }
         }
-        running.result.steady = protocol.is_warm(&running.result.warmup);
-        running.result.started_unix_s = self.instruments.clock.unix_s();
+        running.result.steady = protocol.is_warm(&warmup);
+        running.result.warmup.append(&mut warmup);
+        if running.result.samples.is_empty() {
+            running.result.started_unix_s = self.instruments.clock.unix_s();
+        }
         running.warm = true;
         Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::engine::mock::MockEngine;
-    use crate::engine::{Batch, EngineConfig, EngineError, EngineFacts, Logits, ModelFacts, SeqId};
-    use crate::measure::clock::FakeClock;
-
-    fn facts() -> ModelFacts {
-        ModelFacts {
-            arch: "llama".into(),
-            label: "mock".into(),
-            n_layer: 1,
-            n_embd: 8,
-            n_vocab: 64,
-            n_ctx_train: 4096,
-            n_params: 1,
-            tensor_bytes: 1,
-            decode_weight_bytes: 1,
-            kv_bytes_per_pos: 1,
-        }
-    }
-
-    /// The mock, taking a fixed time per token and counting calls.
-    struct Timed {
-        inner: MockEngine,
-        clock: FakeClock,
-        per_token: Duration,
-        tokens: Arc<std::sync::atomic::AtomicU64>,
-        fails_after: u64,
-    }
-
-    impl Engine for Timed {
-        fn facts(&self) -> &EngineFacts {
-            self.inner.facts()
-        }
-        fn sequence(&mut self) -> Result<SeqId, EngineError> {
-            self.inner.sequence()
-        }
-        fn fork(&mut self, seq: SeqId) -> Result<SeqId, EngineError> {
-            self.inner.fork(seq)
-        }
-        fn truncate(&mut self, seq: SeqId, len: u32) -> Result<(), EngineError> {
-            self.inner.truncate(seq, len)
-        }
-        fn free(&mut self, seq: SeqId) -> Result<(), EngineError> {
-            self.inner.free(seq)
-        }
-        fn forward(&mut self, batch: &Batch) -> Result<Logits<'_>, EngineError> {
-            let seen = self.tokens.fetch_add(batch.len() as u64, std::sync::atomic::Ordering::SeqCst);
-            if seen >= self.fails_after {
-                return Err(EngineError::BadModel("broke".into()));
-            }
-            self.clock.advance(self.per_token * batch.len() as u32);
-            self.inner.forward(batch)
-        }
-        fn sync(&mut self) -> Result<(), EngineError> {
-            self.inner.sync()
-        }
-    }
-
-    fn engine(clock: &FakeClock, micros: u64, max_seqs: u32, fails_after: u64) -> Box<dyn Engine> {
-        let config = EngineConfig { max_seqs, n_ctx: 4096, ..EngineConfig::default() };
-        Box::new(Timed {
-            inner: MockEngine::new(facts(), &config),
-            clock: clock.clone(),
-            per_token: Duration::from_micros(micros),
-            tokens: Arc::default(),
-            fails_after,
-        })
-    }
-
-    fn cell(engine: usize, workload: Workload) -> Cell {
-        Cell { tier: TierKey(format!("tier {engine}")), engine, workload }
-    }
-
-    fn run(
-        engines: &mut [Box<dyn Engine>],
-        cells: &[Cell],
-        clock: &FakeClock,
-        observe: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
-    ) -> Vec<Result<SpeedCell, MeasureError>> {
-        let mut session = Session::none(Arc::new(clock.clone()));
-        let sysfs = SysFs::new("/nonexistent");
-        let mut instruments = Instruments { clock, sysfs: &sysfs, energy: &mut session };
-        measure_cells(engines, cells, &Protocol::default(), &mut instruments, observe)
-    }
-
-    #[test]
-    fn a_span_holds_the_workloads_tokens_and_nothing_of_the_prefix() {
-        let clock = FakeClock::new();
-        let mut engines = [engine(&clock, 1000, 16, u64::MAX)];
-        let cells = [
-            cell(0, Workload::prefill(512, 0)),
-            cell(0, Workload::prefill(700, 300)),
-            cell(0, Workload::decode(16, 1000)),
-            cell(0, Workload { n_prompt: 128, n_gen: 4, n_depth: 0, n_batch_seqs: 8 }),
-        ];
-        let results = run(&mut engines, &cells, &clock, &mut |_| ControlFlow::Continue(()));
-        for (cell, result) in cells.iter().zip(results) {
-            let result = result.unwrap();
-            let rate = result.median_rate().unwrap();
-            assert!((rate.value - 1000.0).abs() < 1e-6, "{} {rate:?}", cell.workload);
-            assert_eq!((result.samples.len(), result.warmup.len(), result.steady), (5, 2, true));
-            assert!(result.samples.iter().all(|s| s.tokens == cell.workload.timed_tokens()));
-            let steps = result.samples[0].itl_ns.len() as u32;
-            assert_eq!(steps, cell.workload.n_gen);
-        }
-    }
-
-    #[test]
-    fn prefixes_are_refilled_where_sequences_are_short() {
-        let clock = FakeClock::new();
-        let mut engines = [engine(&clock, 10, 1, u64::MAX)];
-        let cells = [cell(0, Workload::decode(4, 0)), cell(0, Workload::decode(4, 100))];
-        let results = run(&mut engines, &cells, &clock, &mut |_| ControlFlow::Continue(()));
-        assert!(results.iter().all(Result::is_ok));
-        // All sequences were given back.
-        assert!(engines[0].sequence().is_ok());
-    }
-
-    #[test]
-    fn blocks_are_shuffled_by_the_seed_and_hold_every_cell_once() {
-        let orders = || {
-            let clock = FakeClock::new();
-            let mut engines = [engine(&clock, 10, 4, u64::MAX), engine(&clock, 20, 4, u64::MAX)];
-            let cells: Vec<Cell> =
-                (0..4).map(|i| cell(i % 2, Workload::decode(4, if i < 2 { 0 } else { 64 }))).collect();
-            let mut order = Vec::new();
-            let results = run(&mut engines, &cells, &clock, &mut |event| {
-                if let Event::Trial { cell, sample } = event {
-                    order.push((sample.block, cell));
-                }
-                ControlFlow::Continue(())
-            });
-            assert!(results.iter().all(Result::is_ok));
-            order
-        };
-        let order = orders();
-        assert_eq!(order, orders());
-        let block = |b: u32| order.iter().filter(|o| o.0 == b).map(|o| o.1).collect::<Vec<_>>();
-        assert!((1..5).any(|b| block(b) != block(0)), "{order:?}");
-        for b in 0..5 {
-            let mut cells = block(b);
-            cells.sort_unstable();
-            assert_eq!(cells, [0, 1, 2, 3]);
-        }
-    }
-
-    #[test]
-    fn a_cell_that_fails_leaves_the_others_results() {
-        let clock = FakeClock::new();
-        let mut engines = [engine(&clock, 10, 4, 60), engine(&clock, 10, 4, u64::MAX)];
-        let cells = [
-            cell(0, Workload::decode(16, 0)),
-            cell(1, Workload::decode(16, 0)),
-            // More sequences than there are.
-            cell(1, Workload { n_prompt: 1, n_gen: 1, n_depth: 0, n_batch_seqs: 9 }),
-            cell(1, Workload::prefill(0, 0)),
-        ];
-        let mut failed = Vec::new();
-        let results = run(&mut engines, &cells, &clock, &mut |event| {
-            if let Event::Failed { cell, .. } = event {
-                failed.push(cell);
-            }
-            ControlFlow::Continue(())
-        });
-        assert!(results[0].as_ref().unwrap_err().to_string().contains("broke"));
-        assert!(results[1].is_ok());
-        assert!(matches!(results[2], Err(MeasureError::Engine(EngineError::TooManySequences { max: 4 }))));
-        assert!(matches!(results[3], Err(MeasureError::EmptyWorkload)));
-        failed.sort_unstable();
-        assert_eq!(failed, [0, 2, 3]);
-    }
-
-    #[test]
-    fn a_stop_keeps_what_is_complete_and_marks_the_rest() {
-        let clock = FakeClock::new();
-        let mut engines = [engine(&clock, 10, 4, u64::MAX)];
-        let cells = [cell(0, Workload::decode(4, 0)), cell(0, Workload::decode(4, 9))];
-        let results = run(&mut engines, &cells, &clock, &mut |event| match event {
-            Event::Finished { .. } => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        });
-        assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 1);
-        assert_eq!(results.iter().filter(|r| matches!(r, Err(MeasureError::Interrupted))).count(), 1);
-    }
-
-    #[test]
-    fn a_context_that_is_too_small_is_the_engines_error() {
-        let clock = FakeClock::new();
-        let mut engines = [engine(&clock, 10, 4, u64::MAX)];
-        let results =
-            run(&mut engines, &[cell(0, Workload::prefill(5000, 0))], &clock, &mut |_| ControlFlow::Continue(()));
-        assert!(results[0].as_ref().unwrap_err().to_string().contains("n_ctx"));
-    }
-}
+mod tests;

@@ -15,7 +15,7 @@ mod speed;
 pub mod sysfs;
 mod warning;
 
-pub use interleave::{Cell, Event, Instruments, measure_cells};
+pub use interleave::{Cell, Event, Instruments, measure_cells, try_out};
 pub use protocol::{Protocol, token_id};
 pub use speed::{EnergyWindow, Percentiles, SpeedCell, SpeedSample, block_ratios};
 pub use warning::{Evidence, Warning, warnings};

@@ -50,6 +50,9 @@ pub struct EnergyWindow {
 pub struct SpeedCell {
     /// The workload.
     pub workload: Workload,
+    /// Whether the protocol has all the trials it wants; `false` in a run that was stopped.
+    #[serde(default = "complete", skip_serializing_if = "Clone::clone")]
+    pub complete: bool,
     /// Warm-up trials, ns. Never part of a result.
     pub warmup: Vec<u64>,
     /// Whether the last two warm-up trials agreed within 5 %.
@@ -71,6 +74,11 @@ pub struct SpeedCell {
     pub seed: u64,
     /// Start of the first trial, s since 1970.
     pub started_unix_s: f64,
+}
+
+/// What a record says that does not say otherwise.
+fn complete() -> bool {
+    true
 }
 
 /// p50, p95 and p99 by nearest rank, ns.
@@ -174,6 +182,7 @@ pub(super) mod tests {
         };
         SpeedCell {
             workload,
+            complete: true,
             warmup: vec![spans_ns[0], spans_ns[0]],
             steady: true,
             samples: spans_ns.iter().enumerate().map(sample).collect(),

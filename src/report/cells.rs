@@ -121,7 +121,7 @@ fn row(record: &Record, cell: &Cell) -> Vec<Field> {
         text(tier.map(|t| t.engine.as_str())),
         text(tier.map(|t| t.device.as_str())),
         Field::count(tier.map(|t| t.n_threads.into())),
-        Field::count(facts.map(|f| f.model.bytes)),
+        Field::count(facts.and_then(|f| f.model.bytes)),
         Field::count(record.derived.tier_of(&cell.tier).and_then(|t| t.peak_rss_bytes)),
         Field::text(&cell.subject.to_string()),
     ];

@@ -264,7 +264,7 @@ fn changes(a: &Record, b: &Record, pairs: &[(&TierFacts, &TierFacts)]) -> Vec<St
     let tool = |record: &Record| record.raw.imported.as_ref().map_or("tierbench".to_owned(), |from| from.tool.clone());
     field("measured by", tool(a), tool(b));
     for (tier, other) in pairs {
-        field(&format!("model file of {}", tier.key), tier.model.sha256.clone(), other.model.sha256.clone());
+        field(&format!("model file of {}", tier.key), show(&tier.model.sha256), show(&other.model.sha256));
         let engine = |facts: &TierFacts| match &facts.engine {
             Some(engine) => format!("{} {} {}", engine.name, engine.version, show(&engine.isa)),
             None => UNKNOWN.to_owned(),

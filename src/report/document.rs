@@ -130,7 +130,7 @@ fn ladder(record: &Record) -> Table {
             let energy = decode.and_then(|w| record.derived.speed_of(&facts.key, &w)?.energy.as_ref());
             let mut row = vec![
                 names.label(facts),
-                number::mib(facts.model.bytes),
+                facts.model.bytes.map_or(UNKNOWN.into(), number::mib),
                 speed(prefill),
                 speed(decode),
                 numbers.and_then(|n| n.peak_rss_bytes).map_or(UNKNOWN.into(), number::mib),

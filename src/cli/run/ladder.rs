@@ -4,23 +4,23 @@ use std::path::Path;
 
 use super::{Args, Run};
 use crate::cli::{Ui, interrupt};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, ModelFacts};
 use crate::error::{Error, Result};
+use crate::measure::memory::{PeakWatch, resident};
+use crate::measure::{self, MeasureError, Protocol};
 use crate::model::catalogue::Catalogue;
 use crate::model::chat::ChatTemplate;
 use crate::model::gguf::Gguf;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::{self, ModelError, ModelFile, SourceOptions};
-use crate::plan::{Level, Tier, TierKey};
+use crate::plan::{Level, Tier, TierKey, Workload};
+use crate::quality::longest_item;
 use crate::store::cell::{Cell, Outcome, Subject};
 use crate::store::clock;
 use crate::store::record::{ModelFileFacts, TierFacts};
 
 /// Levels of the default ladder: from nearly lossless to the smallest that still answers.
 pub(super) const DEFAULT_LEVELS: [&str; 5] = ["q8_0", "q5_k_m", "q4_1", "q4_0", "q2_k"];
-
-/// Positions a tier must hold: the longest task prompt with its answer, or the longest workload.
-const N_CTX: u32 = 2048;
 
 /// Sequences a tier must hold at once: a task's shared prefix, its items, their labels.
 const MAX_SEQS: u32 = 64;
@@ -32,10 +32,18 @@ pub(super) struct Spec {
     pub(super) spec: String,
 }
 
-/// A tier whose file is on disk.
+/// A tier of the ladder: what is on disk, or why it cannot be run. A failed tier is a row of the table; the others'
+/// results stand.
 pub(super) struct Rung {
+    spec: String,
+    pub(super) model: Result<Ready, ModelError>,
+}
+
+/// A model file that was read.
+pub(super) struct Ready {
     pub(super) file: ModelFile,
     pub(super) tokenizer: Tokenizer,
+    n_ctx_train: u32,
     template_sha256: Option<String>,
 }
 
@@ -65,41 +73,74 @@ pub(super) fn specs(named: &[String], levels: &[Level], options: &SourceOptions)
     Ok(specs)
 }
 
-/// Fetches or makes every file. A tier that cannot be had ends the run: a ladder with a hole would answer another question.
+/// Fetches or makes every file.
+///
+/// # Errors
+/// Nothing to run: no tier could be had (the first one's reason), or the user interrupted.
 pub(super) fn resolve(specs: &[Spec], options: &SourceOptions, ui: &Ui) -> Result<Vec<Rung>> {
     let mut rungs: Vec<Rung> = Vec::new();
     for Spec { spec } in specs {
         if interrupt::requested() {
-            break;
+            return Err(ModelError::Interrupted("making the ladder".into()).into());
         }
-        let file = model::resolve(spec, options, &mut ui.bar())?;
-        if rungs.iter().any(|rung| rung.file.sha256 == file.sha256) {
-            ui.warn(format_args!("{spec} is named twice: measured once"));
-            continue;
+        let model = model::resolve(spec, options, &mut ui.bar()).and_then(Ready::new);
+        match &model {
+            Ok(ready) if rungs.iter().any(|rung| rung.sha256() == Some(&ready.file.sha256)) => {
+                ui.warn(format_args!("{spec} is named twice: measured once"));
+                continue;
+            }
+            Ok(_) => {}
+            Err(error) => ui.warn(format_args!("{spec} is left out: {error}")),
         }
-        rungs.push(Rung::new(file)?);
+        rungs.push(Rung { spec: spec.clone(), model });
     }
-    if rungs.is_empty() && !interrupt::requested() {
-        return Err(crate::plan::PlanError::Empty("name a model with -m").into());
+    if rungs.iter().any(|rung| rung.model.is_ok()) {
+        return Ok(rungs);
     }
-    Ok(rungs)
+    match rungs.into_iter().find_map(|rung| rung.model.err()) {
+        Some(error) => Err(error.into()),
+        None => Err(crate::plan::PlanError::Empty("name a model with -m").into()),
+    }
+}
+
+impl Ready {
+    fn new(file: ModelFile) -> Result<Self, ModelError> {
+        let gguf = Gguf::open(&file.path)?;
+        let tokenizer = Tokenizer::from_gguf(&gguf)?;
+        let template_sha256 = ChatTemplate::from_gguf(&gguf).ok().flatten().map(|t| t.hash().to_owned());
+        // A header without it is refused by the engine, with a reason.
+        let n_ctx_train = ModelFacts::from_gguf(&gguf).map_or(1, |facts| facts.n_ctx_train);
+        Ok(Self { file, tokenizer, n_ctx_train, template_sha256 })
+    }
 }
 
 impl Rung {
-    fn new(file: ModelFile) -> Result<Self> {
-        let gguf = Gguf::open(&file.path).map_err(ModelError::from)?;
-        let tokenizer = Tokenizer::from_gguf(&gguf).map_err(ModelError::from)?;
-        let template_sha256 = ChatTemplate::from_gguf(&gguf).ok().flatten().map(|t| t.hash().to_owned());
-        Ok(Self { file, tokenizer, template_sha256 })
+    /// Hash of the file, if there is one.
+    pub(super) fn sha256(&self) -> Option<&String> {
+        self.model.as_ref().ok().map(|ready| &ready.file.sha256)
+    }
+
+    /// What tells this tier from others in a plan: its file, or its name where there is none.
+    pub(super) fn identity(&self) -> String {
+        self.sha256().unwrap_or(&self.spec).clone()
     }
 
     /// The tier's published facts; without an engine those of the plan.
     fn facts(&self, engine: Option<&dyn Engine>, args: &Args) -> TierFacts {
         let facts = engine.map(Engine::facts);
+        let file = self.model.as_ref().ok().map(|ready| &ready.file);
+        let (name, level) = match file {
+            Some(file) => (file.name.clone(), file.level.clone()),
+            None => match self.spec.rsplit_once(':') {
+                Some((name, level)) => (name.to_owned(), Some(level.to_owned())),
+                None => (self.spec.clone(), None),
+            },
+        };
+        let requantized_from = file.and_then(|file| file.requantized_from.clone());
         let tier = Tier {
-            model: self.file.name.clone(),
-            level: self.file.level.clone(),
-            requantized_from: self.file.requantized_from.clone(),
+            model: name.clone(),
+            level,
+            requantized_from: requantized_from.clone(),
             engine: facts.map_or_else(|| format!("{:?}", args.engine.engine).to_lowercase(), |f| f.name.clone()),
             device: facts.map_or_else(|| args.engine.device.to_string(), |f| f.device.clone()),
             n_threads: facts.map_or(args.threads, |f| f.n_threads),
@@ -108,17 +149,18 @@ impl Rung {
             key: tier.key(),
             tier,
             model: ModelFileFacts {
-                name: self.file.name.clone(),
-                sha256: self.file.sha256.clone(),
-                bytes: self.file.bytes,
-                licence: self.file.licence.clone(),
-                source: self.file.source.clone(),
-                requantized_from: self.file.requantized_from.clone(),
-                tokenizer_sha256: Some(self.tokenizer.fingerprint().to_owned()),
-                template_sha256: self.template_sha256.clone(),
+                name,
+                sha256: file.map(|file| file.sha256.clone()),
+                bytes: file.map(|file| file.bytes),
+                licence: file.and_then(|file| file.licence.clone()),
+                source: file.map(|file| file.source.clone()),
+                requantized_from,
+                tokenizer_sha256: self.model.as_ref().ok().map(|ready| ready.tokenizer.fingerprint().to_owned()),
+                template_sha256: self.model.as_ref().ok().and_then(|ready| ready.template_sha256.clone()),
             },
             engine: facts.cloned(),
             idle: None,
+            peak_rss_bytes: None,
         }
     }
 }
@@ -126,16 +168,31 @@ impl Rung {
 impl Run<'_> {
     /// Loads every tier. One that fails becomes failed cells.
     pub(super) fn load(&mut self) {
-        let longest = self.workloads.iter().map(|w| w.n_prompt.saturating_add(w.n_gen)).max().unwrap_or(0);
-        let config = self.args.engine.config(self.args.threads, longest.max(N_CTX), MAX_SEQS);
+        let alone = resident(&self.sysfs);
         let mut failed = Vec::new();
         for rung in &self.rungs {
-            let loaded: Result<Box<dyn Engine>, EngineError> = self.args.engine.load(&rung.file.path, &config);
-            let (engine, error) = match loaded {
-                Ok(engine) => (Some(engine), None),
-                Err(error) => (None, Some(error.to_string())),
+            let before = resident(&self.sysfs);
+            let watch = PeakWatch::start(&self.sysfs);
+            let loaded = match &rung.model {
+                Ok(ready) => self.positions(ready).map_err(|error| error.to_string()).and_then(|n_ctx| {
+                    let config = self.args.engine.config(self.args.threads, n_ctx, MAX_SEQS);
+                    self.args.engine.load(&ready.file.path, &config).map_err(|error| error.to_string())
+                }),
+                Err(error) => Err(error.to_string()),
             };
-            let facts = rung.facts(engine.as_deref(), self.args);
+            let (mut engine, error) = match loaded {
+                Ok(engine) => (Some(engine), None),
+                Err(error) => (None, Some(error)),
+            };
+            let mut facts = rung.facts(engine.as_deref(), self.args);
+            // What the tier adds while it loads and computes its longest test, on top of a process without tiers.
+            let tried = engine.as_deref_mut().map(|engine| try_out(engine, &self.workloads));
+            facts.peak_rss_bytes = match (alone, before, watch.peak(), tried) {
+                (Some(alone), Some(before), Some(peak), Some(Ok(()))) if peak.since_start_of_cell => {
+                    Some(alone + peak.bytes.saturating_sub(before))
+                }
+                _ => None,
+            };
             for caveat in facts.engine.iter().flat_map(|engine| &engine.caveats) {
                 if !self.raw.warnings.contains(caveat) {
                     self.raw.warnings.push(caveat.clone());
@@ -155,6 +212,24 @@ impl Run<'_> {
             self.raw.cells.extend(subjects.iter().map(|subject| failed_cell(&tier, subject.clone(), &error)));
         }
     }
+}
+
+impl Run<'_> {
+    /// Positions a sequence must hold: the longest workload or item, but no more than the model was trained for; what
+    /// does not fit then fails alone.
+    fn positions(&self, ready: &Ready) -> Result<u32> {
+        let tests = self.workloads.iter().map(|w| w.n_depth.saturating_add(w.n_prompt).saturating_add(w.n_gen));
+        let mut longest = tests.max().unwrap_or(1);
+        for (task, _) in &self.tasks {
+            longest = longest.max(longest_item(task, &ready.tokenizer)?);
+        }
+        Ok(longest.clamp(1, ready.n_ctx_train.max(1)))
+    }
+}
+
+/// Computes every workload once, untimed, so that all memory it needs is resident.
+fn try_out(engine: &mut dyn Engine, workloads: &[Workload]) -> Result<(), MeasureError> {
+    workloads.iter().try_for_each(|&workload| measure::try_out(engine, workload, &Protocol::default()))
 }
 
 /// A cell that says why it has no results.

@@ -132,7 +132,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
 
     let rungs = ladder::resolve(&specs, &options, ui)?;
     let plan = Plan {
-        models: rungs.iter().map(|rung| rung.file.sha256.clone()).collect(),
+        models: rungs.iter().map(Rung::identity).collect(),
         workloads: &workloads,
         tasks: tasks.iter().map(|(_, facts)| facts).collect(),
         engine: format!("{:?}", args.engine),

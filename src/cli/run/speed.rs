@@ -29,13 +29,15 @@ impl Run<'_> {
         let (keys, mut engines): (Vec<TierKey>, Vec<Box<dyn Engine>>) = loaded.into_iter().unzip();
         let cells = self.cells_to_measure(&keys);
         let results = self.measure_interleaved(&mut engines, &cells);
+        // Engines go back before any error leaves.
         for (place, engine) in places.into_iter().zip(engines) {
             self.engines[place] = Some(engine);
         }
-        for (cell, result) in cells.iter().zip(results) {
+        for (cell, result) in cells.iter().zip(results?) {
             let subject = Subject::Workload(cell.workload);
             match result {
-                Ok(speed) => self.commit(speed_cell(cell, speed))?,
+                // Stored turn by turn already.
+                Ok(speed) => self.raw.cells.push(speed_cell(cell, speed)),
                 // Not a failure of the tier: a resumed run measures it.
                 Err(MeasureError::Interrupted) => {}
                 Err(error) => self.commit(failed_cell(&cell.tier, subject, &error.to_string()))?,
@@ -44,16 +46,22 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Cells that are not stored yet; stored ones join the record.
+    /// Cells that are not stored completely yet; stored ones join the record.
     fn cells_to_measure(&mut self, keys: &[TierKey]) -> Vec<measure::Cell> {
         let mut cells = Vec::new();
         for (engine, tier) in keys.iter().enumerate() {
             for &workload in &self.workloads {
                 let subject = Subject::Workload(workload);
-                match self.stored.iter().find(|cell| cell.tier == *tier && cell.subject == subject) {
-                    Some(stored) => self.raw.cells.push(stored.clone()),
-                    None => cells.push(measure::Cell { tier: tier.clone(), engine, workload }),
-                }
+                let stored = self.stored.iter().find(|cell| cell.tier == *tier && cell.subject == subject);
+                let begun = match stored {
+                    Some(Cell { outcome: Outcome::Speed(speed), .. }) if !speed.complete => Some(speed.clone()),
+                    Some(stored) => {
+                        self.raw.cells.push(stored.clone());
+                        continue;
+                    }
+                    None => None,
+                };
+                cells.push(measure::Cell { tier: tier.clone(), engine, workload, begun });
             }
         }
         cells
@@ -63,9 +71,9 @@ impl Run<'_> {
         &mut self,
         engines: &mut [Box<dyn Engine>],
         cells: &[measure::Cell],
-    ) -> Vec<Result<SpeedCell, MeasureError>> {
+    ) -> Result<Vec<Result<SpeedCell, MeasureError>>> {
         if cells.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let per_cell = self.budget.mul_f64(SPEED_SHARE / cells.len() as f64);
         let protocol = Protocol {
@@ -81,6 +89,7 @@ impl Run<'_> {
             self.ui.note(format_args!("measuring speed: {} cells, interleaved", cells.len()));
         }
         let (history, open) = (&mut self.history, &self.open);
+        let mut stored = Ok(());
         let mut instruments = Instruments { clock: &*self.clock, sysfs: &self.sysfs, energy: &mut self.session };
         let results = measure_cells(engines, cells, &protocol, &mut instruments, &mut |event| {
             match event {
@@ -93,17 +102,17 @@ impl Run<'_> {
                     // Stopping by precision can take more trials than the least.
                     bar.set_length(turns.max(bar.position()));
                 }
-                // Stored at once: a kill loses the cells in flight, not those that are complete. Should this fail, the commit
-                // after the last block says why.
-                Event::Finished { cell, result } => {
-                    let _ = history.commit_cell(open, &speed_cell(&cells[cell], result.clone()));
+                // Stored at once: cells of all tiers are under way together, and a kill would lose them all.
+                Event::Turn { cell, so_far } => {
+                    stored = history.commit_cell(open, &speed_cell(&cells[cell], so_far.clone()));
                 }
                 Event::Failed { .. } => {}
             }
-            if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if interrupt::requested() || stored.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         bar.finish_and_clear();
-        results
+        stored?;
+        Ok(results)
     }
 }
 

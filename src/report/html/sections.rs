@@ -160,7 +160,7 @@ fn provenance(record: &Record) -> String {
     ];
     for facts in &record.raw.tiers {
         let licence = facts.model.licence.as_deref().unwrap_or("licence unknown");
-        let file = format!("sha256 {}, {licence}, from {}", facts.model.sha256, facts.model.source);
+        let file = format!("sha256 {}, {licence}, from {}", known(&facts.model.sha256), known(&facts.model.source));
         rows.push((facts.key.0.clone(), file));
     }
     for task in &record.raw.tasks {

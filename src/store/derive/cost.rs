@@ -30,13 +30,15 @@ pub(super) fn tier_numbers(raw: &RawRecord, tier: &TierKey, speed: &[SpeedNumber
     }
 }
 
-/// A peak that holds several engines' memory is nobody's.
+/// The peak of the tier's own cells, or the one taken while it loaded: a peak that holds several engines' memory is
+/// nobody's.
 fn peak_rss(raw: &RawRecord, tier: &TierKey) -> Option<u64> {
     let peaks = raw.cells.iter().filter(|cell| cell.tier == *tier).filter_map(|cell| match &cell.outcome {
         Outcome::Speed(trials) if trials.engines_loaded <= 1 => trials.peak_rss.map(|peak| peak.bytes),
         _ => None,
     });
-    peaks.max()
+    let loading = raw.tiers.iter().find(|facts| facts.key == *tier).and_then(|facts| facts.peak_rss_bytes);
+    peaks.chain(loading).max()
 }
 
 fn token_cost(raw: &RawRecord, prefill: Option<&SpeedNumbers>, decode: Option<&SpeedNumbers>) -> CostEstimate {

@@ -125,6 +125,7 @@ fn cell(workload: Workload, spans: &[u64]) -> SpeedCell {
     };
     SpeedCell {
         workload,
+        complete: true,
         warmup: Vec::new(),
         steady: true,
         samples: (0..).zip(spans).map(sample).collect(),
@@ -167,12 +168,13 @@ fn tier(row: &WireRow) -> TierFacts {
         tier,
         model: ModelFileFacts {
             name: model,
-            bytes: row.model_size,
-            source: "llama-bench (the file does not give the model's hash)".into(),
+            bytes: Some(row.model_size),
+            source: Some("llama-bench (the file does not give the model's hash)".into()),
             ..ModelFileFacts::default()
         },
         engine: None,
         idle: None,
+        peak_rss_bytes: None,
     }
 }
 

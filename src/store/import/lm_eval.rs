@@ -152,12 +152,13 @@ fn tier(value: &Value) -> TierFacts {
         tier,
         model: ModelFileFacts {
             name: model,
-            source: "lm-eval (the file does not give the model's hash)".into(),
+            source: Some("lm-eval (the file does not give the model's hash)".into()),
             template_sha256: value.get("chat_template_sha").and_then(Value::as_str).map(str::to_owned),
             ..ModelFileFacts::default()
         },
         engine: None,
         idle: None,
+        peak_rss_bytes: None,
     }
 }
 
