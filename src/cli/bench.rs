@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::engine_args::{EngineArgs, named_or_default};
+use super::measuring::Measuring;
 use super::meter_args::MeterArgs;
 use super::{OutputFormat, Ui, interrupt};
 use crate::energy::{self, IdleBaselines, Session, Trust};
@@ -17,7 +18,7 @@ use crate::measure::bandwidth::Bandwidth;
 use crate::measure::clock::Monotonic;
 use crate::measure::host::HostFacts;
 use crate::measure::sysfs::SysFs;
-use crate::measure::{Cell, Event, Instruments, MeasureError, Protocol, SpeedCell, measure_cells};
+use crate::measure::{Cell, Instruments, MeasureError, Protocol, SpeedCell, measure_cells};
 use crate::model::{self, ModelFile, SourceOptions};
 use crate::plan::axis::numbers;
 use crate::plan::{PlanError, TierKey, Workload};
@@ -291,26 +292,12 @@ impl Bench<'_> {
     }
 
     fn measure(&mut self, engines: &mut [Box<dyn Engine>], cells: &[Cell]) -> Vec<Result<SpeedCell, MeasureError>> {
-        let turns = cells.len() as u64 * u64::from(self.protocol.least_turns());
-        let bar = self.ui.progress(turns, false);
+        let progress = Measuring::new(self.ui, cells, &self.protocol);
         let mut instruments = Instruments { clock: &*self.clock, sysfs: &self.sysfs, energy: &mut self.session };
-        let results = measure_cells(engines, cells, &self.protocol, &mut instruments, &mut |event| {
-            match event {
-                Event::Warmup { cell, .. } => {
-                    bar.set_message(format!("{} {}: warm-up", cells[cell].tier, cells[cell].workload));
-                }
-                Event::Trial { cell, .. } => {
-                    bar.set_message(format!("{} {}", cells[cell].tier, cells[cell].workload));
-                    bar.inc(1);
-                    // Stopping by precision can take more trials than the least.
-                    bar.set_length(turns.max(bar.position()));
-                }
-                Event::Turn { .. } | Event::Failed { .. } => {}
-            }
+        measure_cells(engines, cells, &self.protocol, &mut instruments, &mut |event| {
+            progress.show(&event);
             if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        bar.finish_and_clear();
-        results
+        })
     }
 
     /// Rows of the table. What was not begun when the user interrupted is left out.

@@ -15,6 +15,7 @@ mod fidelity;
 mod generate;
 mod history;
 pub mod interrupt;
+mod measuring;
 mod meter_args;
 mod models;
 mod prices;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Run;
 use super::ladder::failed_cell;
 use crate::cli::interrupt;
+use crate::cli::measuring::Measuring;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::measure::{self, Event, Instruments, MeasureError, Protocol, SpeedCell, measure_cells};
@@ -83,34 +84,18 @@ impl Run<'_> {
             seed: self.args.seed,
             ..Protocol::default()
         };
-        let turns = cells.len() as u64 * u64::from(protocol.least_turns());
-        let bar = self.ui.progress(turns, false);
-        if bar.is_hidden() {
-            self.ui.note(format_args!("measuring speed: {} cells, interleaved", cells.len()));
-        }
+        let progress = Measuring::new(self.ui, cells, &protocol);
         let (history, open) = (&mut self.history, &self.open);
         let mut stored = Ok(());
         let mut instruments = Instruments { clock: &*self.clock, sysfs: &self.sysfs, energy: &mut self.session };
         let results = measure_cells(engines, cells, &protocol, &mut instruments, &mut |event| {
-            match event {
-                Event::Warmup { cell, .. } => {
-                    bar.set_message(format!("{} {}: warm-up", cells[cell].tier, cells[cell].workload));
-                }
-                Event::Trial { cell, .. } => {
-                    bar.set_message(format!("{} {}", cells[cell].tier, cells[cell].workload));
-                    bar.inc(1);
-                    // Stopping by precision can take more trials than the least.
-                    bar.set_length(turns.max(bar.position()));
-                }
-                // Stored at once: cells of all tiers are under way together, and a kill would lose them all.
-                Event::Turn { cell, so_far } => {
-                    stored = history.commit_cell(open, &speed_cell(&cells[cell], so_far.clone()));
-                }
-                Event::Failed { .. } => {}
+            progress.show(&event);
+            // Stored at once: cells of all tiers are under way together, and a kill would lose them all.
+            if let Event::Turn { cell, so_far } = event {
+                stored = history.commit_cell(open, &speed_cell(&cells[cell], so_far.clone()));
             }
             if interrupt::requested() || stored.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        bar.finish_and_clear();
         stored?;
         Ok(results)
     }
