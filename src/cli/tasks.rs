@@ -1,16 +1,17 @@
 //! `tierbench tasks`.
 
-use std::path::{Path, PathBuf};
+mod new;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde_json::json;
 
 use super::Ui;
 use crate::error::{Error, ExitStatus, Result};
+use crate::model::dataset;
+use crate::quality::baselines;
 use crate::quality::lint::{Severity, lint};
 use crate::quality::prompt::Prompter;
 use crate::quality::task::{self, Task};
-use crate::quality::{QualityError, baselines};
 
 /// List, show, check and scaffold tasks
 #[derive(Debug, clap::Args)]
@@ -43,11 +44,14 @@ enum Command {
         /// Names or paths; all tasks if none
         tasks: Vec<String>,
     },
-    /// Write a folder with a working example task to start from
-    New {
-        /// Folder to create
-        folder: PathBuf,
+    /// Get the hub data sets that tasks name, into the cache
+    Fetch {
+        /// Names or paths
+        #[arg(required = true)]
+        tasks: Vec<String>,
     },
+    /// Write a folder with a working task: an example to start from, or your own rows
+    New(new::Args),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -63,8 +67,25 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
         Command::List { output } => list(*output, ui),
         Command::Show { task, item, output } => show(task, *item, *output, ui),
         Command::Check { tasks } => check(tasks, ui),
-        Command::New { folder } => new(folder, ui),
+        Command::Fetch { tasks } => {
+            for spec in tasks {
+                let fetched = fetch(spec, ui)?;
+                let (items, shots) = Task::load(spec).map(|task| (task.items.len(), task.shots.len()))?;
+                ui.line(format_args!("{spec}: {items} items, {shots} worked examples, {fetched} splits fetched"))?;
+            }
+            Ok(ExitStatus::Success)
+        }
+        Command::New(args) => new::run(args, ui),
     }
+}
+
+/// Gets what a task lacks of its hub data set; the number of splits.
+pub(super) fn fetch(spec: &str, ui: &Ui) -> Result<usize> {
+    let missing = Task::hub_splits(spec)?;
+    for split in &missing {
+        dataset::fetch(split, &ui.source_options()?, &mut ui.bar())?;
+    }
+    Ok(missing.len())
 }
 
 fn list(output: Format, ui: &Ui) -> Result<ExitStatus> {
@@ -163,54 +184,4 @@ fn check(specs: &[String], ui: &Ui) -> Result<ExitStatus> {
         }
     }
     Ok(if errors == 0 { ExitStatus::Success } else { ExitStatus::Error })
-}
-
-const YAML: &str = r#"# Keys as in lm-evaluation-harness; `tier:` is tierbench's own.
-task: NAME
-dataset_path: json
-dataset_kwargs: { data_files: { test: items.jsonl, fewshot: shots.jsonl } }
-test_split: test
-fewshot_split: fewshot
-num_fewshot: 2
-output_type: multiple_choice          # or generate_until with generation_kwargs: { until: ["\n"], max_gen_toks: 32 }
-doc_to_text: "Review: {{review}}\nVerdict:"
-doc_to_choice: ["good", "bad"]
-doc_to_target: label
-metric_list: [{ metric: acc }]
-metadata: { version: 1.0 }
-tier:
-  kind: classification
-  bar: { metric: pass_rate, min: 0.8 } # must lie above what a trivial answer reaches: see `tierbench tasks show`
-"#;
-const ITEMS: &str = r#"{"id": "r1", "review": "Arrived early and works perfectly.", "label": "good", "level": 1, "good": ["good"], "bad": ["bad"]}
-{"id": "r2", "review": "Stopped charging after two days.", "label": "bad", "level": 1, "good": ["bad"], "bad": ["good"]}
-{"id": "r3", "review": "I expected little and got even less.", "label": "bad", "level": 2, "good": ["bad"], "bad": ["good"]}
-{"id": "r4", "review": "My mother wants one too.", "label": "good", "level": 2, "good": ["good"], "bad": ["bad"]}
-"#;
-const SHOTS: &str = r#"{"review": "I love this kettle.", "label": "good"}
-{"review": "Broken on arrival.", "label": "bad"}
-"#;
-const SOURCE: &str =
-    "# NAME\n\nWhere the items come from, who wrote them, under which licence, and how a fresh suite is made.\n";
-
-fn new(folder: &Path, ui: &Ui) -> Result<ExitStatus> {
-    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    if name.is_empty() {
-        return Err(Error::Usage(format!("{} has no name a task could take", folder.display())));
-    }
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |source| QualityError::Io { action: "create", path, source }
-    };
-    if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        std::fs::create_dir_all(parent).map_err(io(parent))?;
-    }
-    // Fails if it exists: nothing of the user's is overwritten.
-    std::fs::create_dir(folder).map_err(io(folder))?;
-    for (file, text) in [("task.yaml", YAML), ("items.jsonl", ITEMS), ("shots.jsonl", SHOTS), ("SOURCE.md", SOURCE)] {
-        let path = folder.join(file);
-        std::fs::write(&path, text.replace("NAME", &name)).map_err(io(&path))?;
-    }
-    ui.line(format_args!("{}: edit items.jsonl, then `tierbench tasks check {}`", folder.display(), folder.display()))?;
-    Ok(ExitStatus::Success)
 }

@@ -6,6 +6,7 @@
 mod cache;
 pub mod catalogue;
 pub mod chat;
+pub mod dataset;
 mod error;
 pub mod gguf;
 mod lockfile;

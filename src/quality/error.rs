@@ -78,6 +78,16 @@ pub enum QualityError {
         /// The file.
         path: PathBuf,
     },
+    /// A split whose data is nowhere.
+    #[error("{path} has no data for split `{split}`: put {split}.jsonl (or .json, .csv, .parquet) there{fix}")]
+    NoData {
+        /// The task's folder.
+        path: PathBuf,
+        /// The split.
+        split: String,
+        /// What else would do.
+        fix: String,
+    },
     /// A template that does not compile or render.
     #[error("task `{task}`, `{key}`{item}: {reason}")]
     Template {

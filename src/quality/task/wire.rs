@@ -18,7 +18,6 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ("unsafe_code", "code is run in a sandbox only; use `tier: scorer: { type: sql }`"),
     ("class", "it names a Python class; describe the task with output_type and doc_to_* keys"),
     ("custom_dataset", "it runs Python; write the rows to items.jsonl and use `dataset_path: json`"),
-    ("group", "groups are not read; name several tasks with --task"),
     ("aggregate_metric_list", "groups are not read; name several tasks with --task"),
     ("doc_to_image", "images are not supported"),
     ("doc_to_audio", "audio is not supported"),
@@ -49,6 +48,8 @@ wire_task! {
     task: String,
     task_alias: String,
     tag: Value,
+    /// What `tag` was called before groups had files of their own.
+    group: Value,
     dataset_path: String,
     dataset_name: String,
     dataset_kwargs: WireDataset,
@@ -76,7 +77,8 @@ wire_task! {
     should_decontaminate: bool,
     /// See `should_decontaminate`.
     doc_to_decontamination_query: String,
-    metadata: BTreeMap<String, Value>,
+    /// A table; older files write a list of tables.
+    metadata: Value,
     tier: WireTier,
 }
 
@@ -84,11 +86,12 @@ wire_task! {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WireDataset {
-    /// Split → file (or list of one file), relative to the task's folder.
+    /// A file or a list of files, or split → these; relative to the task's folder.
     #[serde(default)]
-    pub(super) data_files: BTreeMap<String, Value>,
-    /// Accepted and unused.
+    pub(super) data_files: Option<Value>,
+    /// Accepted and unused: nothing remote is run, files are only read.
     #[serde(default)]
+    #[expect(dead_code, reason = "named so that files that hold it can be read")]
     pub(super) trust_remote_code: Option<bool>,
 }
 
@@ -231,6 +234,9 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<WireTask, QualityError> {
         reason: error.without_snippet().to_string().replace('\n', " "),
     };
     let keys: BTreeMap<String, Value> = serde_saphyr::from_str(text).map_err(yaml)?;
+    if keys.contains_key("group") && !keys.get("task").is_some_and(Value::is_string) {
+        return Err(unsupported("group".into(), "groups are not read; name several tasks with --task"));
+    }
     if let Some(&(key, instead)) = UNSUPPORTED.iter().find(|(key, _)| keys.contains_key(*key)) {
         return Err(unsupported(key.into(), instead));
     }
