@@ -95,14 +95,94 @@ pub fn choose_threshold(items: &[Item], grid: &[f64], bar: Bar, alpha: f64) -> O
     let mut last = None;
     for threshold in thresholds {
         let point = evaluate(items, threshold)?;
-        let passes =
-            items.iter().filter(|i| if i.confidence < threshold { i.strong_pass } else { i.weak_pass }).count();
-        if upper_tail(passes as u64, items.len() as u64, bar.get())? > alpha {
+        if upper_tail(passes(items, threshold), items.len() as u64, bar.get())? > alpha {
             break;
         }
         last = Some(point);
     }
     last
+}
+
+/// Ten thresholds that say nothing of the answers: the deciles of the confidences, from the least sure item up.
+#[must_use]
+pub fn deciles(items: &[Item]) -> Vec<f64> {
+    let mut sorted: Vec<f64> = items.iter().map(|item| item.confidence).filter(|c| !c.is_nan()).collect();
+    sorted.sort_by(f64::total_cmp);
+    let mut grid: Vec<f64> = (0..10).filter_map(|tenth| sorted.get(tenth * sorted.len() / 10).copied()).collect();
+    grid.dedup();
+    grid
+}
+
+/// A tier or a cascade on the logged items, with the exact test of its bar.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rated {
+    /// Accuracy, cost and deferral; the threshold is -∞ for the weak tier alone and +∞ for the strong one alone.
+    pub point: Point,
+    /// Mean cost per solved item; `None` if none is solved.
+    pub cost_per_solved: Option<f64>,
+    /// P(as many passes or more, were the true rate the bar).
+    pub p_value: f64,
+    /// Whether p is at most α over three tiers.
+    pub clears: bool,
+}
+
+/// A ladder of three: the weak tier, a cascade, the strong tier.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ladder {
+    /// The weak tier alone.
+    pub weak: Rated,
+    /// The cheapest cascade that clears by fixed-sequence testing; `None` if none does.
+    pub cascade: Option<Rated>,
+    /// The strong tier alone.
+    pub strong: Rated,
+}
+
+impl Ladder {
+    /// The weak tier, the strong tier and a cascade of both as three tiers that share α. The cascade's threshold is
+    /// found by [`choose_threshold`] on `grid`. `None` for no items or a NaN confidence.
+    #[must_use]
+    pub fn new(items: &[Item], grid: &[f64], bar: Bar, alpha: f64) -> Option<Self> {
+        let alpha = alpha / 3.0;
+        let weak = evaluate(items, f64::NEG_INFINITY)?;
+        let all = evaluate(items, f64::INFINITY)?;
+        // Alone, the strong tier does not pay for the weak one's answers.
+        let strong = Point { cost: mean(items, |item| item.strong_cost), ..all };
+        let chosen = choose_threshold(items, grid, bar, alpha);
+        Some(Self {
+            weak: rate(items, weak, bar, alpha)?,
+            // Deferring everything is the strong tier at a higher price; deferring nothing is the weak one.
+            cascade: chosen
+                .filter(|point| point.deferral > 0.0 && point.deferral < 1.0)
+                .and_then(|point| rate(items, point, bar, alpha)),
+            strong: rate(items, strong, bar, alpha)?,
+        })
+    }
+
+    /// The cheapest of the three per solved item that clears, by name.
+    #[must_use]
+    pub fn cheapest(&self) -> Option<&'static str> {
+        let named = [("weak", Some(&self.weak)), ("cascade", self.cascade.as_ref()), ("strong", Some(&self.strong))];
+        let priced = named.into_iter().filter_map(|(name, rated)| {
+            rated.filter(|rated| rated.clears).and_then(|rated| Some((name, rated.cost_per_solved?)))
+        });
+        priced.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(name, _)| name)
+    }
+}
+
+fn rate(items: &[Item], point: Point, bar: Bar, alpha: f64) -> Option<Rated> {
+    let p_value = upper_tail(passes(items, point.threshold), items.len() as u64, bar.get())?;
+    let cost_per_solved = (point.accuracy > 0.0).then(|| point.cost / point.accuracy);
+    Some(Rated { point, cost_per_solved, p_value, clears: p_value <= alpha })
+}
+
+/// Items passed at a threshold.
+fn passes(items: &[Item], threshold: f64) -> u64 {
+    items.iter().filter(|item| if item.confidence < threshold { item.strong_pass } else { item.weak_pass }).count()
+        as u64
+}
+
+fn mean(items: &[Item], of: impl Fn(&Item) -> f64) -> f64 {
+    items.iter().map(of).sum::<f64>() / items.len() as f64
 }
 
 /// How a cascade compares with its two tiers.
@@ -168,6 +248,53 @@ mod tests {
         // quality.md, section 5.
         assert!((upper_tail(172, 200, 0.8).unwrap() - 0.017_929_219_62).abs() < 1e-10);
         assert!((upper_tail(169, 200, 0.8).unwrap() - 0.063_236_450_22).abs() < 1e-10);
+    }
+
+    #[test]
+    fn a_cascade_is_one_more_tier_of_the_ladder() {
+        let items = ranked(400, 200);
+        let bar = Bar::new(0.65).unwrap();
+        let ladder = Ladder::new(&items, &deciles(&items), bar, 0.05).unwrap();
+        assert!(!ladder.weak.clears && ladder.strong.clears);
+        assert_eq!(ladder.strong.point.cost, 6.0, "alone it does not pay for the weak tier");
+        let cascade = ladder.cascade.unwrap();
+        assert!(cascade.clears && cascade.cost_per_solved < ladder.strong.cost_per_solved, "{cascade:?}");
+        assert_eq!(ladder.cheapest(), Some("cascade"));
+        // A bar nobody reaches, and a weak tier that needs no help.
+        assert_eq!(Ladder::new(&items, &deciles(&items), Bar::new(0.99).unwrap(), 0.05).unwrap().cheapest(), None);
+        assert_eq!(
+            Ladder::new(&items, &deciles(&items), Bar::new(0.3).unwrap(), 0.05).unwrap().cheapest(),
+            Some("weak")
+        );
+        assert_eq!(Ladder::new(&[], &[], bar, 0.05), None);
+    }
+
+    #[test]
+    fn the_grid_is_blind_to_the_answers() {
+        let items = ranked(200, 90);
+        let flipped: Vec<Item> = items.iter().map(|i| Item { weak_pass: !i.weak_pass, ..*i }).collect();
+        assert_eq!(deciles(&items), deciles(&flipped));
+        assert_eq!(deciles(&items).len(), 10);
+        assert_eq!(deciles(&[item(0.5, true, true), item(0.5, false, true)]), [0.5]);
+        assert!(deciles(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_chosen_threshold_is_rarely_below_the_bar() {
+        use crate::stats::bootstrap::SplitMix64;
+        // Confidence says nothing, the weak tier passes 0.6, the strong one 0.8: A(τ) falls from the bar at once, so
+        // every cascade is below it and choosing any is the error.
+        let mut random = SplitMix64::new(3);
+        let runs = 400;
+        let wrong = (0..runs)
+            .filter(|_| {
+                let items: Vec<Item> =
+                    (0..200).map(|_| item(random.unit(), random.unit() < 0.6, random.unit() < 0.8)).collect();
+                choose_threshold(&items, &deciles(&items), Bar::new(0.8).unwrap(), 0.05).is_some()
+            })
+            .count();
+        // Three standard errors of 400 runs.
+        assert!(wrong as f64 <= f64::from(runs) * (0.05 + 0.033), "{wrong} of {runs}");
     }
 
     #[test]

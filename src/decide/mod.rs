@@ -6,10 +6,12 @@
 //! | [`ladder`] | which tier to test next, and the cheapest that clears |
 //! | [`Rule`] | bar, errors, margin, tiers: fixed beforehand; the error statement |
 //! | [`pareto`] | which tiers no other beats in both cost and quality |
+//! | [`paired`] | is a tier as good as a reference tier on the same items? |
 //! | [`cascade`] | is a weak tier with a strong one behind it cheaper? |
 
 pub mod cascade;
 pub mod ladder;
+pub mod paired;
 pub mod pareto;
 mod rule;
 pub mod verdict;

@@ -8,6 +8,8 @@
 //! This room knows nothing of verdicts, costs, records or terminals.
 
 mod baseline;
+#[cfg(test)]
+mod broken;
 mod codec;
 mod error;
 mod evaluate;
@@ -15,6 +17,7 @@ mod extent;
 pub mod fidelity;
 pub mod filter;
 pub mod lint;
+pub mod log;
 pub mod prompt;
 pub mod request;
 mod result;
