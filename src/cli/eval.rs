@@ -1,28 +1,38 @@
 //! `tierbench eval`.
 
 mod cell;
+mod judge;
+mod ledger;
+mod samples;
+mod show;
+mod table;
 
-use std::io::Write as _;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::time::Instant;
-
-use comfy_table::{Cell as Column, CellAlignment, ContentArrangement, Table, presets};
-use serde_json::json;
 
 use self::cell::{Cell, usage};
+use self::judge::Judge;
+use self::ledger::{Ledger, tier_facts};
+use self::samples::Samples;
 use super::engine_args::{EngineArgs, named_or_default};
+use super::run::assumptions::CostArgs;
 use super::{OutputFormat, Ui, interrupt};
-use crate::decide::Rule;
+use crate::decide::ladder::{self, Rung, Step, Strategy};
+use crate::decide::{Question, Rule, Verdict};
 use crate::engine::Engine;
 use crate::error::{Error, ExitStatus, Result};
 use crate::model::gguf::Gguf;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::{self, ModelFile};
-use crate::plan::{Tier, TierKey};
-use crate::quality::prompt::Prompter;
 use crate::quality::task::{BarMetric, Task};
-use crate::quality::{Baseline, EvalOptions, ItemResult, QualityError, best_baseline, evaluate, item_order};
+use crate::quality::{Baseline, QualityError, best_baseline};
+use crate::report::{Format as _, json::Json};
+use crate::store::cell::Outcome;
+use crate::store::file::write_atomically;
+use crate::store::record::TaskFacts;
+use crate::units::Interval;
+
+/// Items up to which the exact final look is computed: it takes quadratic time.
+const MAX_FINAL_LOOK: u64 = 5_000;
 
 /// Judge given tiers on tasks: does each clear the bar?
 ///
@@ -49,6 +59,21 @@ pub(super) struct Args {
     /// CLEARS means "not below the bar minus this": fewer items near the bar
     #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     margin: f64,
+    /// Judge exactly these items instead of work like them: decided sooner, says nothing beyond the suite
+    #[arg(long, conflicts_with = "limit")]
+    suite: bool,
+    /// Stop at the first tier, in the order given, that clears
+    #[arg(long)]
+    first: bool,
+    /// From the last tier named down, each at the full alpha, until one does not clear
+    #[arg(long, conflicts_with = "first")]
+    from_top: bool,
+    /// Also say whether each tier is worse than this one on the same items; it is judged first and in full
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["first", "from_top"])]
+    reference: Option<String>,
+    /// Points of pass rate a tier may lie below the reference and count as not worse
+    #[arg(long, default_value_t = 0.05, value_name = "SHARE", requires = "reference")]
+    tolerance: f64,
     /// Items per task and tier at most
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -58,12 +83,18 @@ pub(super) struct Args {
     /// Seed of the order of items
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// Print the N-th item of the order as the model sees it, and stop
+    /// Print the N-th item of the order as the model sees it, and stop; with -m also its tokens
     #[arg(long, value_name = "N")]
     show: Option<usize>,
     /// Write every item's result to this file, one JSON object per line
     #[arg(long, visible_alias = "log_samples", value_name = "FILE")]
-    log_samples: Option<PathBuf>,
+    log: Option<PathBuf>,
+    /// Continue the newest unfinished evaluation of the same tiers, tasks and flags
+    #[arg(long)]
+    resume: bool,
+    /// Also write the record, for `report`, `compare` and `verify`
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Format of the result
     #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
     output: OutputFormat,
@@ -75,198 +106,235 @@ pub(super) struct Args {
     max_seqs: u32,
     #[command(flatten)]
     engine: EngineArgs,
+    #[command(flatten)]
+    cost: CostArgs,
+}
+
+/// A task with the rule its verdicts follow.
+pub(super) struct Subject {
+    pub(super) task: Task,
+    pub(super) facts: TaskFacts,
+    /// One per tier, for the strategy.
+    rungs: Vec<Rung>,
+}
+
+impl Args {
+    /// Which tiers are judged at all; `None` for every one.
+    pub(super) fn strategy(&self) -> Option<Strategy> {
+        match (self.first, self.from_top) {
+            (true, _) => Some(Strategy::CheapestFirst { parking: false }),
+            (_, true) => Some(Strategy::FromTop),
+            _ => None,
+        }
+    }
 }
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     if !matches!(args.output, OutputFormat::Table | OutputFormat::Json | OutputFormat::Jsonl) {
         return Err(Error::Usage("eval writes table, json or jsonl: use -o json".into()));
     }
+    for spec in &args.task {
+        super::tasks::fetch(spec, ui)?;
+    }
     let tasks = args.task.iter().map(|spec| Task::load(spec)).collect::<Result<Vec<_>, _>>()?;
     if let Some(place) = args.show {
-        return show(&tasks, place, args.seed, ui);
+        let tokenizer = match args.model.first() {
+            Some(spec) => Some(tokenizer(&model::resolve(spec, &ui.source_options()?, &mut ui.bar())?)?),
+            None => None,
+        };
+        show::show(&tasks, place, args.seed, tokenizer.as_ref(), args.output, ui)?;
+        return Ok(ExitStatus::Success);
     }
-    let mut rules = Vec::new();
-    for task in &tasks {
-        rules.push(rule(args, task)?);
+    let (specs, reference) = tiers(args, ui)?;
+    let mut subjects = Vec::new();
+    for task in tasks {
+        subjects.push(subject(args, task, specs.len())?);
+    }
+    if let Some(twice) =
+        (1..subjects.len()).find(|&i| subjects[..i].iter().any(|s| s.task.name == subjects[i].task.name))
+    {
+        return Err(Error::Usage(format!("task `{}` is named twice", subjects[twice].task.name)));
     }
     let options = ui.source_options()?;
-    let named = if args.model.is_empty() { vec![named_or_default(None, &options)?] } else { args.model.clone() };
-    let files = named.iter().map(|spec| model::resolve(spec, &options, &mut ui.bar()));
+    let files = specs.iter().map(|spec| model::resolve(spec, &options, &mut ui.bar()));
     let files = files.collect::<Result<Vec<_>, _>>()?;
-    let mut log = match &args.log_samples {
-        None => None,
-        Some(path) => Some((path, std::io::BufWriter::new(std::fs::File::create(path).map_err(io("create", path))?))),
-    };
-    let mut cells = Vec::new();
-    for file in &files {
-        let mut loaded = load(args, file);
-        for (task, (metric, rule)) in tasks.iter().zip(&rules) {
+    let mut samples = Samples::create(args.log.as_deref())?;
+    let mut ledger = Ledger::open(args, ui, &files, &subjects)?;
+    let mut cells: Vec<(usize, Cell)> = Vec::new();
+    for place in order(args, files.len(), reference) {
+        if interrupt::requested() {
+            break;
+        }
+        let wanted: Vec<usize> = (0..subjects.len()).filter(|&i| wants(args, &subjects[i].rungs, place)).collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        let mut loaded = load(args, &files[place]);
+        let (engine, tokenizer) = match &loaded {
+            Ok((engine, tokenizer)) => (Some(engine.as_ref()), Some(tokenizer)),
+            Err(_) => (None, None),
+        };
+        let facts = tier_facts(args, &files[place], engine, tokenizer);
+        let key = facts.key.clone();
+        ledger.add_tier(facts)?;
+        for i in wanted {
+            let Subject { task, facts, rungs } = &mut subjects[i];
+            let mut cell = Cell::new(key.clone(), task, facts)?;
             if interrupt::requested() {
                 break;
             }
-            let mut cell = Cell::new(file.name.clone(), task, *metric, rule.clone())?;
             match &mut loaded {
                 // One bad tier never loses the others' results.
                 Err(error) => cell.error = Some(error.to_string()),
                 Ok((engine, tokenizer)) => {
-                    cell.tier = tier(file, engine.as_ref()).to_string();
-                    let mut write = |line: serde_json::Value| match &mut log {
-                        None => Ok(()),
-                        Some((path, file)) => writeln!(file, "{line}").map_err(io("write", path)),
-                    };
-                    match judge(args, ui, &mut cell, task, tokenizer, engine.as_mut(), &mut write) {
+                    let full = args.full || reference == Some(place);
+                    let beside = reference.filter(|&r| r != place);
+                    let rivals = u32::try_from(files.len().saturating_sub(1)).unwrap_or(u32::MAX);
+                    if let Some((_, other)) =
+                        cells.iter().find(|(r, cell)| Some(*r) == beside && cell.task == task.name)
+                    {
+                        cell.compare(other, args.tolerance, rivals)?;
+                    }
+                    let mut judge = Judge { args, ui, task, full, ledger: &mut ledger, samples: &mut samples };
+                    match judge.run(&mut cell, tokenizer, engine.as_mut()) {
                         Ok(()) => {}
-                        Err(error @ Error::Io { .. }) => return Err(error),
+                        Err(error @ (Error::Io { .. } | Error::Store(_))) => return Err(error),
                         Err(error) => cell.error = Some(error.to_string()),
                     }
                 }
             }
-            cells.push(cell);
+            let outcome = match &cell.error {
+                Some(error) => Outcome::Failed { error: error.clone() },
+                None => Outcome::Task(cell.kept()),
+            };
+            ledger.commit(&key, &task.name, outcome)?;
+            rungs[place] = Rung { verdict: cell.verdict(), exhausted: true, ..rungs[place] };
+            cells.push((place, cell));
         }
     }
-    if let Some((path, mut file)) = log {
-        file.flush().map_err(io("write", path))?;
+    samples.finish()?;
+    cells.sort_by_key(|(place, _)| *place);
+    let cells: Vec<Cell> = cells.into_iter().map(|(_, cell)| cell).collect();
+    let derived = ledger.derived();
+    let answers = subjects.iter().map(|subject| table::answer(args, subject, &files)).collect::<Vec<_>>();
+    table::print(args.output, &cells, &derived, &answers, ui)?;
+    let stopped = interrupt::requested();
+    if cells.iter().any(|cell| cell.items() > 0 || cell.error.is_some()) {
+        let record = ledger.finish(&subjects, stopped, ui)?;
+        if let Some(path) = &args.record {
+            write_atomically(path, Json.render(&record)?.as_bytes())?;
+        }
     }
-    print(args.output, &cells, ui)?;
-    Ok(if interrupt::requested() { ExitStatus::Interrupted } else { cell::exit_status(&cells) })
+    Ok(if stopped { ExitStatus::Interrupted } else { status(args, &subjects, &cells) })
 }
 
-fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Error {
-    let path = path.to_owned();
-    move |source| Error::Io { action, path, source }
+/// The tiers named, cheapest first, and the reference's place among them.
+fn tiers(args: &Args, ui: &Ui) -> Result<(Vec<String>, Option<usize>)> {
+    let mut specs = args.model.clone();
+    if specs.is_empty() {
+        specs.push(named_or_default(None, &ui.source_options()?)?);
+    }
+    let Some(reference) = &args.reference else { return Ok((specs, None)) };
+    let place = specs.iter().position(|spec| spec == reference).unwrap_or_else(|| {
+        specs.push(reference.clone());
+        specs.len() - 1
+    });
+    if specs.len() < 2 {
+        return Err(Error::Usage("--reference: name another tier with -m to compare with it".into()));
+    }
+    Ok((specs, Some(place)))
+}
+
+/// Places in the order they are judged.
+fn order(args: &Args, n: usize, reference: Option<usize>) -> Vec<usize> {
+    let rest = (0..n).filter(|place| Some(*place) != reference);
+    if args.from_top { rest.rev().collect() } else { reference.into_iter().chain(rest).collect() }
+}
+
+fn wants(args: &Args, rungs: &[Rung], place: usize) -> bool {
+    args.strategy().is_none_or(|strategy| ladder::next(strategy, rungs, false) == Step::Test(place))
 }
 
 /// What a task's verdicts are about: flags first, then what the task says, then the defaults.
-fn rule(args: &Args, task: &Task) -> Result<(BarMetric, Rule)> {
+fn subject(args: &Args, task: Task, tiers: usize) -> Result<Subject> {
     let bar = args.bar.or(task.bar.map(|bar| bar.min)).ok_or_else(|| {
         Error::Usage(format!("task `{}` states no bar: give one with --bar, e.g. --bar 0.8", task.name))
     })?;
     let metric = task.bar.map_or(BarMetric::PassRate, |bar| bar.metric);
+    let items = task.items.len() as u64;
+    let limit = args.limit.map_or(items, |limit| items.min(limit as u64));
+    let family = args.strategy().unwrap_or(Strategy::CheapestFirst { parking: false });
     let mut rule = Rule::new(bar).map_err(usage)?;
     rule.alpha = args.alpha.or(task.alpha).unwrap_or(rule.alpha);
     rule.beta = args.beta.unwrap_or(rule.beta);
     rule.margin = args.margin;
-    rule.tiers = u32::try_from(args.model.len()).unwrap_or(u32::MAX).max(1);
-    rule.n_max = Some(args.limit.unwrap_or(usize::MAX).min(task.items.len()) as u64);
+    rule.tiers = family.family(u32::try_from(tiers).unwrap_or(u32::MAX).max(1));
+    rule.n_max = Some(limit).filter(|&n| n <= MAX_FINAL_LOOK && metric == BarMetric::PassRate);
     rule.order_seed = args.seed;
+    if args.suite {
+        if metric == BarMetric::MeanScore {
+            return Err(Error::Usage(format!(
+                "--suite judges pass rates; the bar of `{}` is on the mean score",
+                task.name
+            )));
+        }
+        rule.question = Question::Suite { items };
+        rule.n_max = None;
+    }
     rule.validate().map_err(usage)?;
+    let baseline = best_baseline(&task)?;
     let reaches = |baseline: &Baseline| match metric {
         BarMetric::PassRate => baseline.pass_rate,
         BarMetric::MeanScore => baseline.mean_score,
     };
-    if let Some(best) = best_baseline(task)?.filter(|best| reaches(best) >= bar - args.margin) {
-        let (task, reaches) = (task.name.clone(), reaches(&best));
-        return Err(
-            QualityError::BarBelowBaseline { task, bar: bar - args.margin, baseline: best.name, reaches }.into()
-        );
+    if let Some(best) = baseline.as_ref().filter(|best| reaches(best) >= bar - args.margin) {
+        let (task, baseline, reaches) = (task.name.clone(), best.name.clone(), reaches(best));
+        return Err(QualityError::BarBelowBaseline { task, bar: bar - args.margin, baseline, reaches }.into());
     }
-    Ok((metric, rule))
+    let facts = TaskFacts {
+        name: task.name.clone(),
+        version: task.version.clone(),
+        kind: task.kind,
+        sha256: task.sha256.clone(),
+        suite_items: items,
+        decode: task.decode,
+        metric,
+        rule,
+        baseline,
+    };
+    // The order given stands for cost: it is all that is known before anything is measured.
+    let rung = |place: usize| {
+        let value = place as f64;
+        let cost = Some(Interval { value, lo: value, hi: value, level: 0.95 });
+        Rung { cost, verdict: Verdict::Undecided { more_items: None }, exhausted: false }
+    };
+    Ok(Subject { task, facts, rungs: (0..tiers).map(rung).collect() })
+}
+
+fn tokenizer(file: &ModelFile) -> Result<Tokenizer> {
+    let gguf = Gguf::open(&file.path).map_err(model::ModelError::from)?;
+    Ok(Tokenizer::from_gguf(&gguf).map_err(model::ModelError::from)?)
 }
 
 fn load(args: &Args, file: &ModelFile) -> Result<(Box<dyn Engine>, Tokenizer)> {
-    let gguf = Gguf::open(&file.path).map_err(model::ModelError::from)?;
-    let tokenizer = Tokenizer::from_gguf(&gguf).map_err(model::ModelError::from)?;
+    let tokenizer = tokenizer(file)?;
     let config = args.engine.config(args.threads, 0, args.max_seqs.max(1));
     Ok((args.engine.load(&file.path, &config)?, tokenizer))
 }
 
-fn tier(file: &ModelFile, engine: &dyn Engine) -> TierKey {
-    let facts = engine.facts();
-    Tier {
-        model: file.name.clone(),
-        level: file.level.clone(),
-        requantized_from: file.requantized_from.clone(),
-        engine: facts.name.clone(),
-        device: facts.device.clone(),
-        n_threads: facts.n_threads,
+/// 5 if a cell failed; with a strategy what its answers say; else 0 if a tier clears every task, 4 if something is
+/// undecided, 3 if not.
+fn status(args: &Args, subjects: &[Subject], cells: &[Cell]) -> ExitStatus {
+    if cells.iter().any(|cell| cell.error.is_some()) {
+        return ExitStatus::CellsFailed;
     }
-    .key()
-}
-
-/// Walks the items until the verdict is decided.
-fn judge(
-    args: &Args,
-    ui: &Ui,
-    cell: &mut Cell,
-    task: &Task,
-    tokenizer: &Tokenizer,
-    engine: &mut dyn Engine,
-    log: &mut dyn FnMut(serde_json::Value) -> Result<()>,
-) -> Result<()> {
-    let total = args.limit.unwrap_or(usize::MAX).min(task.items.len());
-    let bar = ui.progress(total as u64, false);
-    bar.set_message(format!("{} {}", cell.tier, task.name));
-    let options = EvalOptions { seed: args.seed, limit: args.limit, done: &[] };
-    let started = Instant::now();
-    let mut failed = None;
-    let evaluated = evaluate(task, tokenizer, engine, &options, &mut |item: ItemResult| {
-        bar.inc(1);
-        let mut line = json!({ "task": task.name, "tier": cell.tier });
-        if let (Some(line), Ok(serde_json::Value::Object(fields))) = (line.as_object_mut(), serde_json::to_value(&item))
-        {
-            line.extend(fields);
-        }
-        if let Err(error) = log(line) {
-            failed = Some(error);
-            return ControlFlow::Break(());
-        }
-        if let Err(error) = cell.add(item) {
-            failed = Some(error);
-            return ControlFlow::Break(());
-        }
-        let decided = cell.decided() && !args.full;
-        if decided || interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    bar.finish_and_clear();
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    cell.finish(&evaluated?, started.elapsed());
-    Ok(())
-}
-
-fn show(tasks: &[Task], place: usize, seed: u64, ui: &Ui) -> Result<ExitStatus> {
-    for task in tasks {
-        let order = item_order(task, seed);
-        let item = place.checked_sub(1).and_then(|i| order.get(i)).map(|&i| &task.items[i]);
-        let item = item.ok_or_else(|| {
-            Error::Usage(format!("--show {place}: task `{}` has items 1 to {}", task.name, order.len()))
-        })?;
-        let prompter = Prompter::new(task)?;
-        ui.line(prompter.context(item)?)?;
-        for choice in prompter.choices(item)? {
-            ui.line(format_args!("  → {:?}", format!("{}{choice}", prompter.delimiter())))?;
-        }
-        ui.note(format_args!("task {}, item {}, right answer {:?}", task.name, item.id, prompter.gold(item)?));
-    }
-    Ok(ExitStatus::Success)
-}
-
-fn print(output: OutputFormat, cells: &[Cell], ui: &Ui) -> Result<()> {
-    match output {
-        OutputFormat::Json => ui.line(json!({ "cells": cells.iter().map(Cell::json).collect::<Vec<_>>() })),
-        OutputFormat::Jsonl => cells.iter().try_for_each(|cell| ui.line(cell.json())),
-        _ => {
-            let mut table = Table::new();
-            table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-            table.set_header(["tier", "task", "solved", "95 % interval", "by level", "items/s", "verdict"]);
-            for cell in cells {
-                let right = |text: String| Column::new(text).set_alignment(CellAlignment::Right);
-                table.add_row([
-                    Column::new(&cell.tier),
-                    Column::new(&cell.task),
-                    right(cell.solved()),
-                    right(cell.interval_text()),
-                    right(cell.levels_text()),
-                    right(cell.items_per_s().map_or("—".into(), |rate| format!("{rate:.1}"))),
-                    Column::new(cell.verdict_text()),
-                ]);
-            }
-            ui.line(table)?;
-            for cell in cells.iter().filter(|cell| cell.error.is_none()) {
-                ui.line(cell.footnote())?;
-            }
-            Ok(())
-        }
+    let Some(strategy) = args.strategy() else { return cell::exit_status(cells) };
+    let outcomes: Vec<_> = subjects.iter().map(|subject| table::outcome(strategy, &subject.rungs).outcome).collect();
+    if outcomes.contains(&ladder::Outcome::Undecided) {
+        ExitStatus::Undecided
+    } else if outcomes.contains(&ladder::Outcome::NoTierClears) {
+        ExitStatus::NoTierClears
+    } else {
+        ExitStatus::Success
     }
 }

@@ -5,6 +5,7 @@
 
 mod bar;
 mod bench;
+mod cascade;
 mod compare;
 mod completions;
 mod doctor;
@@ -70,7 +71,8 @@ the budget; 5 some cells failed; 6 verification mismatch; 130 interrupted";
 enum Command {
     Run(Box<run::Args>),
     Bench(Box<bench::Args>),
-    Eval(eval::Args),
+    Eval(Box<eval::Args>),
+    Cascade(cascade::Args),
     Fidelity(fidelity::Args),
     Quantize(quantize::Args),
     Generate(generate::Args),
@@ -123,6 +125,7 @@ fn dispatch(command: Command, ui: &Ui) -> Result<ExitStatus> {
         Command::Run(args) => run::run(&args, ui),
         Command::Bench(args) => bench::run(&args, ui),
         Command::Eval(args) => eval::run(&args, ui),
+        Command::Cascade(args) => cascade::run(&args, ui),
         Command::Fidelity(args) => fidelity::run(&args, ui),
         Command::Quantize(args) => quantize::run(&args, ui),
         Command::Generate(args) => generate::run(&args, ui),

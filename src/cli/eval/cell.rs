@@ -1,29 +1,51 @@
 //! One tier on one task: its items so far and what they say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::decide::{DecideError, Rule, State, Verdict};
+use super::ledger::INTERRUPTED;
+use crate::decide::paired::{Paired, PairedRule, PairedVerdict};
+use crate::decide::{DecideError, State, Verdict};
 use crate::error::{Error, ExitStatus, Result};
+use crate::plan::TierKey;
 use crate::quality::task::{BarMetric, Task};
-use crate::quality::{Baseline, Evaluated, FinishReason, ItemResult, best_baseline};
+use crate::quality::{Baseline, Evaluated, FinishReason, ItemResult};
+use crate::store::cell::TaskItems;
+use crate::store::derived::TaskNumbers;
+use crate::store::record::TaskFacts;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Cell {
-    pub(super) tier: String,
+    pub(super) tier: TierKey,
     pub(super) task: String,
     pub(super) error: Option<String>,
+    /// Items an earlier attempt had judged.
+    pub(super) resumed: usize,
+    /// Why no more items were shown.
+    pub(super) stopped: Option<&'static str>,
+    /// Time to compute the prompt all items share, ns.
+    pub(super) prefix_ns: u64,
     metric: BarMetric,
     version: Option<String>,
     task_sha256: String,
     baseline: Option<Baseline>,
     state: State,
+    beside: Option<Beside>,
     items: Vec<ItemResult>,
     evaluated: Option<Evaluated>,
     wall: Duration,
+}
+
+/// The comparison with a reference tier.
+#[derive(Debug)]
+struct Beside {
+    reference: TierKey,
+    tolerance: f64,
+    passes: HashMap<String, bool>,
+    paired: Paired,
 }
 
 /// A rule or item the verdict refuses: only flags can cause it.
@@ -32,24 +54,41 @@ pub(super) fn usage(error: DecideError) -> Error {
 }
 
 impl Cell {
-    pub(super) fn new(tier: String, task: &Task, metric: BarMetric, rule: Rule) -> Result<Self> {
-        let state = match metric {
-            BarMetric::PassRate => State::new(rule),
-            BarMetric::MeanScore => State::of_scores(rule),
+    pub(super) fn new(tier: TierKey, task: &Task, facts: &TaskFacts) -> Result<Self> {
+        let state = match facts.metric {
+            BarMetric::PassRate => State::new(facts.rule.clone()),
+            BarMetric::MeanScore => State::of_scores(facts.rule.clone()),
         };
         Ok(Self {
             tier,
             task: task.name.clone(),
             error: None,
-            metric,
+            resumed: 0,
+            stopped: None,
+            prefix_ns: 0,
+            metric: facts.metric,
             version: task.version.clone(),
             task_sha256: task.sha256.clone(),
-            baseline: best_baseline(task)?,
+            baseline: facts.baseline.clone(),
             state: state.map_err(usage)?,
+            beside: None,
             items: Vec::new(),
             evaluated: None,
             wall: Duration::ZERO,
         })
+    }
+
+    /// Compares this tier with `reference` on the items both see; `tiers` share α.
+    pub(super) fn compare(&mut self, reference: &Self, tolerance: f64, tiers: u32) -> Result<()> {
+        let rule = self.state.rule();
+        let rule = PairedRule { tolerance, alpha: rule.alpha, beta: rule.beta, tiers };
+        self.beside = Some(Beside {
+            reference: reference.tier.clone(),
+            tolerance,
+            passes: reference.items.iter().map(|item| (item.item.clone(), item.pass)).collect(),
+            paired: Paired::new(rule).map_err(usage)?,
+        });
+        Ok(())
     }
 
     /// Adds the next item of the order.
@@ -59,17 +98,44 @@ impl Cell {
             BarMetric::MeanScore => self.state.push_score(item.score),
         };
         pushed.map_err(usage)?;
+        if let Some(beside) = &mut self.beside
+            && let Some(&reference) = beside.passes.get(&item.item)
+        {
+            beside.paired.push(item.pass, reference);
+        }
         self.items.push(item);
         Ok(())
     }
 
+    /// Whether nothing more is to be learnt: the bar's verdict and the reference's.
     pub(super) fn decided(&self) -> bool {
-        self.state.verdict().is_decided()
+        let compared = self.beside.as_ref().is_none_or(|b| b.paired.verdict() != PairedVerdict::Undecided);
+        self.state.verdict().is_decided() && compared
     }
 
-    pub(super) fn finish(&mut self, evaluated: &Evaluated, wall: Duration) {
+    pub(super) fn verdict(&self) -> Verdict {
+        self.state.verdict()
+    }
+
+    pub(super) fn items(&self) -> usize {
+        self.items.len()
+    }
+
+    /// What is stored of it.
+    pub(super) fn kept(&self) -> TaskItems {
+        TaskItems {
+            items: self.items.clone(),
+            energy: Vec::new(),
+            prefix_ns: self.prefix_ns,
+            stopped: Some(self.stopped.unwrap_or(INTERRUPTED).to_owned()),
+        }
+    }
+
+    pub(super) fn finish(&mut self, evaluated: &Evaluated, wall: Duration, stopped: &'static str) {
         self.evaluated = Some(*evaluated);
+        self.prefix_ns = evaluated.prefix_ns;
         self.wall = wall;
+        self.stopped = Some(stopped);
     }
 
     fn passes(&self) -> usize {
@@ -80,10 +146,11 @@ impl Cell {
         (!self.items.is_empty()).then(|| solved / self.items.len() as f64)
     }
 
-    /// Items per second of wall time, tokenizing and scoring included.
+    /// Items per second of wall time, tokenizing and scoring included; items of an earlier attempt are not counted.
     pub(super) fn items_per_s(&self) -> Option<f64> {
         let seconds = self.wall.as_secs_f64();
-        (seconds > 0.0 && !self.items.is_empty()).then(|| self.items.len() as f64 / seconds)
+        let judged = self.items.len() - self.resumed;
+        (seconds > 0.0 && judged > 0).then(|| judged as f64 / seconds)
     }
 
     /// Level → (passes, items).
@@ -98,7 +165,7 @@ impl Cell {
         levels
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(super) fn json(&self, numbers: Option<&TaskNumbers>) -> Value {
         let sum = |f: fn(&ItemResult) -> u64| self.items.iter().map(f).sum::<u64>();
         let cut = self.items.iter().filter(|i| matches!(i.finish_reason, FinishReason::Length | FinishReason::Context));
         let level = |(level, (passes, n)): (u32, (usize, usize))| {
@@ -108,7 +175,7 @@ impl Cell {
         let assessment = self.state.assess();
         let rule = self.state.rule();
         json!({
-            "tier": self.tier,
+            "tier": self.tier.0,
             "task": self.task,
             "task_version": self.version,
             "task_sha256": self.task_sha256,
@@ -117,10 +184,17 @@ impl Cell {
             "passes": self.passes(),
             "pass_rate": self.share(self.passes() as f64),
             "mean_score": self.share(self.items.iter().map(|i| i.score).sum()),
+            "clustered_stderr": numbers.and_then(|n| n.clustered_stderr),
+            "usd_per_item": numbers.and_then(|n| n.cost.usd_per_item).map(|usd| [usd.lo, usd.value, usd.hi]),
+            "usd_per_1k_solved": numbers.and_then(|n| n.cost.usd_per_1k_solved).map(|usd| [usd.lo, usd.value, usd.hi]),
+            "paired": self.paired_json(),
+            "stopped": self.stopped,
+            "resumed_items": self.resumed,
             "interval": assessment.interval.map(|i| [i.lo, i.hi]),
             "metric": self.metric,
             "bar": rule.bar.get(),
             "margin": rule.margin,
+            "question": rule.question,
             "alpha": rule.alpha,
             "beta": rule.beta,
             "tiers_sharing_alpha": rule.tiers,
@@ -137,11 +211,52 @@ impl Cell {
             "items_per_s": self.items_per_s(),
             "engine_ns": sum(|i| i.elapsed_ns),
             "prefix_tokens": self.evaluated.map(|e| e.prefix_tokens),
-            "prefix_ns": self.evaluated.map(|e| e.prefix_ns),
+            "prefix_ns": self.evaluated.map(|_| self.prefix_ns),
             "prompt_tokens": sum(|i| u64::from(i.n_prompt_tokens)),
             "cached_tokens": sum(|i| u64::from(i.n_cached_tokens)),
             "gen_tokens": sum(|i| u64::from(i.n_gen_tokens)),
         })
+    }
+
+    fn paired_json(&self) -> Option<Value> {
+        let beside = self.beside.as_ref()?;
+        let a = beside.paired.assess();
+        Some(json!({
+            "reference": beside.reference.0,
+            "tolerance": beside.tolerance,
+            "verdict": a.verdict.name(),
+            "items": a.items,
+            "only_reference": a.only_reference,
+            "only_tier": a.only_candidate,
+            "flips": a.flips,
+            "difference": a.difference.map(|d| d.value),
+            "difference_interval": a.difference.map(|d| [d.lo, d.hi]),
+            "mcnemar_p": a.mcnemar_p,
+            "ln_e_not_worse": a.ln_e_not_worse,
+            "ln_e_worse": a.ln_e_worse,
+        }))
+    }
+
+    /// The comparison with the reference in one line.
+    pub(super) fn paired_text(&self) -> Option<String> {
+        let beside = self.beside.as_ref()?;
+        let a = beside.paired.assess();
+        let points = |x: f64| format!("{:+.1}", 100.0 * x);
+        let difference = a.difference.map_or_else(
+            || "—".to_owned(),
+            |d| format!("{} [{}, {}] points", points(d.value), points(d.lo), points(d.hi)),
+        );
+        Some(format!(
+            "beside {}: {} (tolerance {:.0} points); {difference} on {} items, {} only the reference solves, {} only this \
+             tier ({:.1} % flip)",
+            beside.reference,
+            a.verdict.name(),
+            100.0 * beside.tolerance,
+            a.items,
+            a.only_reference,
+            a.only_candidate,
+            100.0 * a.flips.unwrap_or(0.0),
+        ))
     }
 
     fn items_needed(&self) -> Option<u64> {
@@ -181,16 +296,14 @@ impl Cell {
     }
 }
 
-/// 5 if a cell failed, 0 if a tier clears every task it was judged on, 4 if something is undecided, else 3.
+/// 0 if a tier clears every task it was judged on, 4 if something is undecided, else 3.
 pub(super) fn exit_status(cells: &[Cell]) -> ExitStatus {
     let mut tiers: BTreeMap<&str, Vec<&Cell>> = BTreeMap::new();
     for cell in cells {
-        tiers.entry(&cell.tier).or_default().push(cell);
+        tiers.entry(&cell.tier.0).or_default().push(cell);
     }
     let clears = |cells: &Vec<&Cell>| cells.iter().all(|cell| cell.state.verdict() == Verdict::Clears);
-    if cells.iter().any(|cell| cell.error.is_some()) {
-        ExitStatus::CellsFailed
-    } else if tiers.values().any(clears) {
+    if tiers.values().any(clears) {
         ExitStatus::Success
     } else if cells.iter().any(|cell| !cell.decided()) {
         ExitStatus::Undecided

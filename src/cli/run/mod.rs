@@ -3,7 +3,7 @@
 //! The order of work: resolve the ladder, say what it will take, load every tier, measure speed interleaved, then judge
 //! the tiers from the cheapest up. Every cell is committed to the history when it completes.
 
-mod assumptions;
+pub(super) mod assumptions;
 mod judge;
 mod ladder;
 mod quote;
@@ -306,7 +306,7 @@ fn header(args: &Args, host: HostFacts, cost: Assumptions) -> RawRecord {
 }
 
 /// The command as typed, without the program's path; directories of file arguments stay private.
-fn command_line() -> String {
+pub(super) fn command_line() -> String {
     let argument = |text: String| {
         let path = std::path::Path::new(&text);
         match path.file_name() {

@@ -1,0 +1,89 @@
+//! One tier on one task: items until the verdict is decided.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use super::Args;
+use super::cell::Cell;
+use super::ledger::{ALL_ITEMS, DECIDED, INTERRUPTED, Ledger};
+use super::samples::Samples;
+use crate::cli::{Ui, interrupt};
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::model::tokenizer::Tokenizer;
+use crate::quality::task::Task;
+use crate::quality::{EvalOptions, ItemResult, evaluate};
+
+/// How often a cell under way is stored: what a killed process loses at most.
+const CHECKPOINT: Duration = Duration::from_secs(10);
+
+/// See the module.
+pub(super) struct Judge<'a> {
+    pub(super) args: &'a Args,
+    pub(super) ui: &'a Ui,
+    pub(super) task: &'a Task,
+    /// Go on when the verdict is decided.
+    pub(super) full: bool,
+    pub(super) ledger: &'a mut Ledger,
+    pub(super) samples: &'a mut Samples,
+}
+
+impl Judge<'_> {
+    /// Walks the items, those of an interrupted attempt first.
+    pub(super) fn run(&mut self, cell: &mut Cell, tokenizer: &Tokenizer, engine: &mut dyn Engine) -> Result<()> {
+        let Self { args, ui, task, full, ledger, samples } = self;
+        let full = *full;
+        let mut samples = samples.of_task(task)?;
+        let tier = cell.tier.clone();
+        let earlier = ledger.earlier(&tier, &task.name).unwrap_or_default();
+        for item in &earlier.items {
+            samples.write(&tier.0, item)?;
+            cell.add(item.clone())?;
+        }
+        cell.resumed = earlier.items.len();
+        cell.prefix_ns = earlier.prefix_ns;
+        let limit = args.limit.unwrap_or(usize::MAX).min(task.items.len());
+        let finished = |cell: &Cell| cell.items() >= limit || (cell.decided() && !full);
+        if finished(cell) && cell.resumed > 0 {
+            cell.stopped = Some(if cell.items() >= limit { ALL_ITEMS } else { DECIDED });
+            return Ok(());
+        }
+        let bar = ui.progress(limit as u64, false);
+        bar.set_message(format!("{tier} {}", task.name));
+        bar.set_position(cell.items() as u64);
+        if bar.is_hidden() {
+            ui.note(format_args!("judging {tier} on {}", task.name));
+        }
+        let options = EvalOptions { seed: args.seed, limit: args.limit, done: &earlier.items };
+        let started = Instant::now();
+        let mut stored = Instant::now();
+        let mut failed = None;
+        let mut stopped = ALL_ITEMS;
+        let evaluated = evaluate(task, tokenizer, engine, &options, &mut |item: ItemResult| {
+            bar.inc(1);
+            let step = samples.write(&tier.0, &item).and_then(|()| cell.add(item)).and_then(|()| {
+                if stored.elapsed() >= CHECKPOINT {
+                    ledger.checkpoint(&tier, &task.name, cell.kept())?;
+                    stored = Instant::now();
+                }
+                Ok(())
+            });
+            if let Err(error) = step {
+                failed = Some(error);
+                return ControlFlow::Break(());
+            }
+            let stop =
+                if interrupt::requested() { Some(INTERRUPTED) } else { (cell.decided() && !full).then_some(DECIDED) };
+            stop.map_or(ControlFlow::Continue(()), |why| {
+                stopped = why;
+                ControlFlow::Break(())
+            })
+        });
+        bar.finish_and_clear();
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        cell.finish(&evaluated?, started.elapsed(), stopped);
+        Ok(())
+    }
+}
