@@ -37,9 +37,12 @@ pub(super) struct Args {
     /// Chunks to use [default: all]
     #[arg(long, value_name = "N")]
     chunks: Option<usize>,
-    /// Also compare the base with itself at f32 activations: how much of a KL divergence is the engine's own noise
+    /// Do not compare the base with itself at f32 activations: how much of a divergence is the engine's own noise
     #[arg(long, requires = "base")]
-    noise: bool,
+    no_noise: bool,
+    /// Also run each tier at f32 activations: how much of its divergence its weights alone make
+    #[arg(long, requires = "base")]
+    weights_alone: bool,
     /// Format of the result
     #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
     output: OutputFormat,
@@ -63,11 +66,14 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     let base = args.base.as_ref().map(|spec| model::resolve(spec, &options, &mut ui.bar())).transpose()?;
     let files = args.model.iter().map(|spec| model::resolve(spec, &options, &mut ui.bar()));
     let files = files.collect::<Result<Vec<_>, _>>()?;
-    let rows = match base {
+    let (rows, noise) = match base {
         Some(base) => compared(args, &base, &files, &text, ui)?,
-        None => files.iter().map(|file| alone(args, file, &text, ui)).collect::<Result<Vec<_>>>()?,
+        None => {
+            let rows = files.iter().map(|file| alone(args, file, &text, ui)).collect::<Result<Vec<_>>>()?;
+            (rows, None)
+        }
     };
-    print(args.output, &rows, ui)?;
+    print(args.output, &rows, noise.as_ref(), ui)?;
     Ok(if interrupt::requested() { ExitStatus::Interrupted } else { ExitStatus::Success })
 }
 
@@ -95,36 +101,79 @@ fn load(args: &Args, path: &Path, activations: Option<&str>) -> Result<Box<dyn E
     Ok(args.engine.load(path, &config)?)
 }
 
+/// What the base's own quantized activations do to it.
+struct Noise {
+    base: String,
+    /// Activations of the base as it is used.
+    activations: String,
+    /// Mean KLD of the base with f32 activations from itself; 0 if it uses them anyway.
+    mean_kld: f64,
+    same_top_pct: f64,
+}
+
 /// Every tier against the base, one after the other: two models in memory, not the whole ladder.
-fn compared(args: &Args, base: &ModelFile, files: &[ModelFile], text: &str, ui: &Ui) -> Result<Vec<Row>> {
+fn compared(
+    args: &Args,
+    base: &ModelFile,
+    files: &[ModelFile],
+    text: &str,
+    ui: &Ui,
+) -> Result<(Vec<Row>, Option<Noise>)> {
     let base_tokenizer = tokenizer(&base.path)?;
     let corpus = corpus(args, &base_tokenizer, text)?;
     let mut base_engine = load(args, &base.path, None)?;
+    let mut against_base = |name: &str, candidates: &mut [Box<dyn Engine>]| {
+        let bar = ui.progress(corpus.n_chunks() as u64, false);
+        bar.set_message(name.to_owned());
+        let positions = fidelity::compare(&corpus, base_engine.as_mut(), candidates, &mut |done| {
+            bar.set_position(done as u64);
+            if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        bar.finish_and_clear();
+        positions.map(|tiers| tiers.iter().map(|positions| summarize(positions)).collect::<Vec<_>>())
+    };
+    let activations = load(args, &base.path, None)?.facts().activations.clone();
+    let mut noise = None;
+    if !args.no_noise {
+        let exact = activations == "f32";
+        let summary = match exact {
+            true => None,
+            false => {
+                against_base(&format!("{} (f32 activations)", base.name), &mut [load(args, &base.path, Some("f32"))?])?
+                    .pop()
+                    .flatten()
+            }
+        };
+        if exact || summary.is_some() {
+            noise = Some(Noise {
+                base: base.name.clone(),
+                activations,
+                mean_kld: summary.as_ref().map_or(0.0, |s| s.mean_kld.value),
+                same_top_pct: summary.as_ref().map_or(100.0, |s| 100.0 * s.same_top.value),
+            });
+        }
+    }
     let mut rows = Vec::new();
-    let noise = args.noise.then_some((base, Some("f32")));
-    for (file, activations) in noise.into_iter().chain(files.iter().map(|file| (file, None))) {
+    for file in files {
+        if interrupt::requested() {
+            break;
+        }
         if tokenizer(&file.path)?.fingerprint() != base_tokenizer.fingerprint() {
             let (got, base) = (file.path.display().to_string(), base.path.display().to_string());
             return Err(QualityError::TokenizerMismatch { got, base }.into());
         }
-        let mut candidates = [load(args, &file.path, activations)?];
-        let bar = ui.progress(corpus.n_chunks() as u64, false);
-        bar.set_message(file.name.clone());
-        let positions = fidelity::compare(&corpus, base_engine.as_mut(), &mut candidates, &mut |done| {
-            bar.set_position(done as u64);
-            if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        bar.finish_and_clear();
-        let is_noise = rows.is_empty() && args.noise;
-        let tier = if is_noise { format!("{} (f32 activations)", file.name) } else { file.name.clone() };
-        if let Some(summary) = positions.first().and_then(|positions| summarize(positions)) {
-            rows.push(Row { value: described(&tier, file, base, &summary), tier });
+        let mut candidates = vec![load(args, &file.path, None)?];
+        if args.weights_alone {
+            candidates.push(load(args, &file.path, Some("f32"))?);
         }
-        if interrupt::requested() {
-            break;
-        }
+        let mut summaries = against_base(&file.name, &mut candidates)?.into_iter();
+        let (Some(Some(summary)), alone) = (summaries.next(), summaries.next().flatten()) else { continue };
+        let mut value = described(&file.name, file, base, &summary);
+        value["noise_kld"] = noise.as_ref().map(|noise| noise.mean_kld).into();
+        value["weights_alone_kld"] = alone.map(|summary| summary.mean_kld.value).into();
+        rows.push(Row { value, tier: file.name.clone() });
     }
-    Ok(rows)
+    Ok((rows, noise))
 }
 
 fn described(tier: &str, file: &ModelFile, base: &ModelFile, s: &Summary) -> Value {
@@ -173,13 +222,27 @@ fn alone(args: &Args, file: &ModelFile, text: &str, ui: &Ui) -> Result<Row> {
     Ok(Row { tier: file.name.clone(), value })
 }
 
-fn print(output: OutputFormat, rows: &[Row], ui: &Ui) -> Result<()> {
+fn print(output: OutputFormat, rows: &[Row], noise: Option<&Noise>, ui: &Ui) -> Result<()> {
     if output == OutputFormat::Json {
-        return ui.line(json!({ "tiers": rows.iter().map(|row| &row.value).collect::<Vec<_>>() }));
+        let noise = noise.map(|n| {
+            json!({
+                "base": n.base,
+                "activations": n.activations,
+                "mean_kld": n.mean_kld,
+                "same_top_pct": n.same_top_pct,
+            })
+        });
+        return ui.line(json!({ "tiers": rows.iter().map(|row| &row.value).collect::<Vec<_>>(), "noise": noise }));
     }
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["tier", "PPL", "ln ratio", "mean KLD", "99 % KLD", "max KLD", "same top %", "RMS Δp %"]);
+    let alone = rows.iter().any(|row| row.value["weights_alone_kld"].is_number());
+    let mut header =
+        vec!["tier", "PPL", "ln ratio", "mean KLD", "of it noise", "median", "99 %", "max", "same top %", "RMS Δp %"];
+    if alone {
+        header.insert(5, "weights alone");
+    }
+    table.set_header(header);
     for Row { tier, value } in rows {
         let number =
             |key: &str, digits: usize| value[key].as_f64().map_or_else(|| "—".to_owned(), |x| format!("{x:.digits$}"));
@@ -187,17 +250,35 @@ fn print(output: OutputFormat, rows: &[Row], ui: &Ui) -> Result<()> {
             true => format!("{} ± {}", number(key, digits), number(error, digits)),
             false => number(key, digits),
         };
-        let columns = [
+        let mut columns = vec![
             with_error("ppl", "ppl_stderr", 3),
             with_error("ln_ratio", "ln_ratio_stderr", 4),
             with_error("mean_kld", "mean_kld_stderr", 5),
+            number("noise_kld", 5),
+            number("median_kld", 4),
             number("p99_kld", 4),
             number("max_kld", 3),
             number("same_top_pct", 2),
             number("rms_dp_pct", 2),
         ];
-        let columns = columns.map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
+        if alone {
+            columns.insert(4, number("weights_alone_kld", 5));
+        }
+        let columns = columns.into_iter().map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
         table.add_row(std::iter::once(Cell::new(tier)).chain(columns));
     }
-    ui.line(table)
+    ui.line(table)?;
+    match noise {
+        Some(n) if n.activations == "f32" => ui.line(format_args!(
+            "Noise: {} computes with f32 activations, so that its own is 0; a tier with quantized activations adds the noise \
+             of its own, which --weights-alone tells apart.",
+            n.base
+        )),
+        Some(n) => ui.line(format_args!(
+            "Noise: {} with its {} activations lies {:.5} nat from itself with f32 activations (same top {:.2} %): a KLD near \
+             that is the engine's, not the weights'.",
+            n.base, n.activations, n.mean_kld, n.same_top_pct
+        )),
+        None => Ok(()),
+    }
 }
