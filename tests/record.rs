@@ -192,3 +192,55 @@ fn a_record_can_be_read_from_stdin() {
     let path = write(dir.path(), "r.json", &value());
     tierbench(dir.path()).arg("verify").arg(path).assert().success();
 }
+
+#[test]
+fn a_record_of_version_1_is_read_verified_and_shown() {
+    // Written by the program before version 2: two tiers of the real model, a cell cut to six trials or thirty items.
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/records/v1.json");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (code, out, err) = verify(text.as_bytes());
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    let mut tampered: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(tampered["schema_version"], 1);
+    let median = tampered.pointer_mut("/derived/speed/0/median").unwrap();
+    *median = json!(median.as_f64().unwrap() * 2.0);
+    let (code, out, _) = verify_value(&reseal(tampered));
+    assert!(code == 6 && out.contains("derived.speed[0].median"), "{out}");
+    let dir = tempfile::tempdir().unwrap();
+    let table = tierbench(dir.path()).args(["report", path]).assert().success();
+    assert!(String::from_utf8_lossy(&table.get_output().stdout).contains("q4_1"));
+}
+
+#[test]
+fn a_number_left_out_of_a_current_record_is_a_difference() {
+    let mut value = value();
+    value["derived"]["speed"][0].as_object_mut().unwrap().remove("median");
+    let (code, out, _) = verify_value(&reseal(value));
+    // Whether it is read as unknown or missed: what was published is not what follows.
+    assert!(code == 6 && out.contains("derived.speed[0].median"), "{out}");
+}
+
+#[test]
+fn a_signature_attributes_a_file_and_breaks_with_it() {
+    // The key and the signature of the four bytes `test` from minisign's documentation: no record has those bytes.
+    const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    const SIGNATURE: &str = "untrusted comment: signature from minisign secret key\n\
+        RUQf6LRCGA9i559r3g7V1qNyJDApGip8MfqcadIgT9CuhV3EMhHoN1mGTkUidF/z7SrlQgXdy8ofjb7bNJJylDOocrCo8KLzZwo=\n\
+        trusted comment: timestamp:1633700835\tfile:test\tprehashed\n\
+        wLMDjy9FLAuxZ3q4NlEvkgtyhrr0gtTu6KC4KBJdITbbOeAi1zBIYo0v4iTgt8jJpIidRJnp94ABQkJAgAooBQ==\n";
+    let dir = tempfile::tempdir().unwrap();
+    let path = write(dir.path(), "record.json", &value());
+    let check = |arguments: &[&str]| {
+        let output = tierbench(dir.path()).arg("verify").arg(&path).args(arguments).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+    };
+    let (code, said) = check(&["--public-key", KEY]);
+    assert!(code == 1 && said.contains("record.json.minisig"), "{said}");
+    std::fs::write(dir.path().join("record.json.minisig"), SIGNATURE).unwrap();
+    let (code, said) = check(&["--public-key", KEY]);
+    assert!(code == 6 && said.contains("verified: ") && said.contains("not of this file by this key"), "{said}");
+    let (code, said) = check(&["--public-key", "RWQ"]);
+    assert!(code == 6 && said.contains("public key cannot be read"), "{said}");
+    assert_eq!(check(&["--signature", "x"]).0, 2, "a signature without a key says nothing");
+}

@@ -215,6 +215,12 @@ fn a_run_is_listed_shown_reported_exported_removed_and_imported_again() {
     let twice = || tierbench(dir.path()).args(["history", "import"]).arg(&backup).assert().success();
     twice().stderr(predicates::str::contains("1 records added, 0 already there"));
     twice().stderr(predicates::str::contains("0 records added, 1 already there"));
+    let mut other = record.raw.clone();
+    other.run.id.clone_from(&id);
+    other.warnings.push("another content".into());
+    let other = write(dir.path(), "other.json", &serde_json::to_value(Record::from_raw(other).unwrap()).unwrap());
+    let refused = tierbench(dir.path()).args(["history", "import"]).arg(other).assert().code(1);
+    refused.stderr(predicates::str::contains("is stored with other content"));
     assert!(stdout(tierbench(dir.path()).args(["report", &id])).contains("The cheapest tier"));
     std::fs::write(&backup, all.replace("\"passes\":135", "\"passes\":149")).unwrap();
     tierbench(dir.path()).args(["history", "import"]).arg(&backup).assert().code(6);
@@ -234,4 +240,95 @@ fn an_empty_history_and_an_unknown_run_say_what_to_do() {
         assert_eq!(output.status.code(), Some(code), "{args:?}: {err}");
         assert!(err.contains(why) && err.lines().count() == 1, "{args:?}: {err}");
     }
+}
+
+#[test]
+fn latex_jsonl_and_the_card_hold_the_same_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = example(dir.path());
+    let render = |format: &str| stdout(tierbench(dir.path()).args(["report", "-o", format]).arg(&path));
+    let latex = render("latex");
+    assert!(latex.contains("\\toprule") && latex.contains("\\bottomrule"), "{latex}");
+    assert!(latex.contains("support\\_tickets") && latex.contains("$\\pm$") && latex.contains(" & CLEARS"), "{latex}");
+    assert_eq!(latex.matches("\\begin{table}").count(), latex.matches("\\end{table}").count());
+    let rows: Vec<serde_json::Value> =
+        render("jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), raw().cells.len());
+    let header = render("csv").lines().next().unwrap().to_owned();
+    let names: Vec<&str> = rows[0].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(names, header.split(',').collect::<Vec<_>>(), "the columns of the CSV");
+    assert!(rows[0]["pass_rate"].is_null() && rows[0]["tok_per_s"].is_f64(), "{}", rows[0]);
+    let card = render("svg");
+    assert!(card.starts_with("<svg xmlns=") && card.contains("CLEARS") && !card.contains("<script"), "{card}");
+    assert!(card.contains("q4_1") && card.contains("prefers-color-scheme:dark"));
+    let (opened, closed) = (card.matches("<text ").count(), card.matches("</text>").count());
+    assert_eq!(opened, closed);
+}
+
+#[test]
+fn machines_are_compared_by_model_and_level_and_found_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = History::open(dir.path()).unwrap();
+    for (id, cpu, threads) in
+        [("20260821-140500-aaaaaa", "Machine A 9000", 2), ("20260821-140600-bbbbbb", "Machine B", 8)]
+    {
+        let mut raw = raw();
+        raw.run.id = id.into();
+        raw.host.cpu = Some(cpu.into());
+        for facts in &mut raw.tiers {
+            let old = facts.key.clone();
+            facts.tier.n_threads = threads;
+            facts.key = facts.tier.key();
+            for cell in raw.cells.iter_mut().filter(|cell| cell.tier == old) {
+                cell.tier = facts.key.clone();
+            }
+        }
+        assert!(history.import(&Record::from_raw(raw).unwrap(), "imported").unwrap());
+    }
+    let list = stdout(tierbench(dir.path()).arg("history"));
+    assert!(list.contains(" 9 "), "cells of imported runs are counted: {list}");
+    drop(history);
+    let text = stdout(tierbench(dir.path()).args(["compare", "machine:a 9000", "machine:B"]));
+    assert!(text.contains("native cpu t2 → ") && text.contains("native cpu t8"), "{text}");
+    assert!(text.contains("cpu: Machine A 9000 → Machine B"), "{text}");
+    assert!(text.contains("tg128 j_per_token") && text.contains("usd_per_mtok_out"), "{text}");
+    let output = tierbench(dir.path()).args(["compare", "machine:Z99", "latest"]).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && err.contains("Machine A 9000") && err.lines().count() == 1, "{err}");
+}
+
+#[test]
+fn a_site_of_nothing_and_of_a_broken_file_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (site, empty) = (dir.path().join("site"), dir.path().join("empty"));
+    std::fs::create_dir(&empty).unwrap();
+    let output = tierbench(dir.path()).args(["report", "--site"]).arg(&site).arg(&empty).output().unwrap();
+    assert!(output.status.code() == Some(2) && String::from_utf8_lossy(&output.stderr).contains("no record"));
+    std::fs::write(empty.join("broken.json"), "{\"schema\": \"tierbench.rec").unwrap();
+    write(&empty, "good.json", &serde_json::to_value(record()).unwrap());
+    let output = tierbench(dir.path()).args(["report", "--site"]).arg(&site).arg(&empty).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.code() == Some(5) && err.contains("broken.json") && err.contains("not complete JSON"),
+        "{err}"
+    );
+    let page = std::fs::read_to_string(site.join("index.html")).unwrap();
+    assert!(page.contains("Left out") && page.contains("broken.json"), "nothing is lost silently");
+    assert_eq!(
+        std::fs::read(empty.join("good.json")).unwrap(),
+        std::fs::read(site.join("records/20260821-140500-3fa9c1.json")).unwrap()
+    );
+    // Built again, nothing is recomputed: the page stays the file it was, and a damaged cache is only a slow start.
+    let record_page = site.join("records/20260821-140500-3fa9c1.html");
+    let again = || {
+        tierbench(dir.path()).args(["report", "--site"]).arg(&site).arg(&empty).assert().code(5);
+        (std::fs::read_to_string(site.join("index.html")).unwrap(), std::fs::read_to_string(&record_page).unwrap())
+    };
+    let first = again();
+    std::fs::write(&record_page, "as it was").unwrap();
+    assert_eq!(again(), (first.0.clone(), "as it was".into()));
+    std::fs::write(site.join("cache.json"), "{").unwrap();
+    assert_eq!(again(), first);
+    let two = tierbench(dir.path()).arg("report").args(["a.json", "b.json"]).output().unwrap();
+    assert!(two.status.code() == Some(2) && String::from_utf8_lossy(&two.stderr).contains("--site"));
 }

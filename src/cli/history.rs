@@ -11,6 +11,7 @@ use crate::store::StoreError;
 use crate::store::file;
 use crate::store::history::{History, RunSummary};
 use crate::store::import::{self, Import, Judgement};
+use crate::store::record::Record;
 
 /// List, show, remove and import stored runs
 #[derive(Debug, clap::Args)]
@@ -131,6 +132,11 @@ fn show(history: &History, wanted: &str, ui: &Ui) -> Result<ExitStatus> {
     Ok(ExitStatus::Success)
 }
 
+/// Whether the run of this id is stored with this very content.
+fn is_stored(history: &History, record: &Record) -> Result<bool> {
+    Ok(history.record(&record.raw.run.id)?.content_sha256 == record.content_sha256)
+}
+
 fn import_foreign(history: &mut History, foreign: &Import, ui: &Ui) -> Result<ExitStatus> {
     for line in &foreign.left_out {
         ui.warn(format_args!("left out {}", one_line(line)));
@@ -169,9 +175,15 @@ fn import(history: &mut History, path: &std::path::Path, ui: &Ui) -> Result<Exit
             }
         };
         if history.import(&record, &title)? {
-            added += 1
+            added += 1;
+        } else if is_stored(history, &record)? {
+            known += 1;
         } else {
-            known += 1
+            ui.warn(format_args!(
+                "{name} was not imported: run {} is stored with other content; `tierbench history rm {0}` removes that",
+                record.raw.run.id
+            ));
+            status = ExitStatus::Error;
         }
         Ok(())
     };

@@ -10,19 +10,19 @@ use crate::store::record::Record;
 pub struct Card;
 
 /// Units of the picture: 1 is a CSS pixel.
-const WIDTH: usize = 760;
+const WIDTH: usize = 900;
 const MARGIN: usize = 24;
 const LINE: usize = 22;
-/// Mean width of a character of the answer and of the table.
-const ANSWER_CHAR: f64 = 7.9;
-const TABLE_CHAR: f64 = 6.6;
+/// Width of a character of the answer and of the table in the widest font a system is likely to have.
+const ANSWER_CHAR: f64 = 9.2;
+const TABLE_CHAR: f64 = 7.1;
 /// Tiers shown.
 const ROWS: usize = 6;
 /// Columns shown, as far as the ladder has them.
 const COLUMNS: [&str; 5] = ["tier", "tok/s", "$/1k solved", "pass rate", "verdict"];
 
-const STYLE: &str = "text{font:13px system-ui,-apple-system,'Segoe UI',sans-serif;fill:#1b1f27}.soft{fill:#545c69}\
-.a{font-size:15px;font-weight:600}.g{fill:#17693a}.b{fill:#b3261e}.o{fill:#7d5400}rect{fill:#fff;stroke:#d9dde4}\
+const STYLE: &str = "text{font:12px system-ui,-apple-system,'Segoe UI',sans-serif;fill:#1b1f27}.soft{fill:#545c69}\
+.a{font-size:14px;font-weight:600}.g{fill:#17693a}.b{fill:#b3261e}.o{fill:#7d5400}rect{fill:#fff;stroke:#d9dde4}\
 line{stroke:#d9dde4}@media(prefers-color-scheme:dark){text{fill:#e7e9ee}.soft{fill:#a7afbd}.g{fill:#74d394}\
 .b{fill:#ff8d84}.o{fill:#f0c064}rect{fill:#13161b;stroke:#363c48}line{stroke:#363c48}}";
 
@@ -64,8 +64,10 @@ fn rows(table: &Table, mut y: usize, body: &mut String) -> usize {
         .iter()
         .filter_map(|wanted| table.columns.iter().rposition(|column| column.title.ends_with(wanted)))
         .collect();
+    // How far an undecided verdict is from one has no room here.
+    let shown_cell = |row: &[String], i: usize| row[i].split(" (≈").next().unwrap_or_default().to_owned();
     let width = |&i: &usize| {
-        let cells = table.rows.iter().take(ROWS).map(|row| row[i].chars().count());
+        let cells = table.rows.iter().take(ROWS).map(|row| shown_cell(row, i).chars().count());
         cells.chain([table.columns[i].title.chars().count()]).max().unwrap_or(0)
     };
     let widths: Vec<usize> = shown.iter().map(width).collect();
@@ -84,7 +86,7 @@ fn rows(table: &Table, mut y: usize, body: &mut String) -> usize {
     line(y, &|i| table.columns[i].title.clone(), &|_| "soft");
     for row in table.rows.iter().take(ROWS) {
         y += LINE;
-        line(y, &|i| row[i].clone(), &verdict_class);
+        line(y, &|i| shown_cell(row, i), &verdict_class);
     }
     if table.rows.len() > ROWS {
         y += LINE;
@@ -141,6 +143,6 @@ mod tests {
     fn long_answers_are_cut_and_long_names_do_not_leave_the_card() {
         let lines = wrap(&"word ".repeat(200), ANSWER_CHAR, 3);
         assert!(lines.len() == 3 && lines[2].ends_with('…'), "{lines:?}");
-        assert!(wrap(&"x".repeat(500), ANSWER_CHAR, 3).iter().all(|line| line.len() <= 91));
+        assert!(wrap(&"x".repeat(500), ANSWER_CHAR, 3).iter().all(|line| line.len() <= 93));
     }
 }

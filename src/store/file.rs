@@ -36,7 +36,11 @@ pub(super) fn read_text(path: &Path) -> Result<String, StoreError> {
     String::from_utf8(read_bytes(path)?).map_err(invalid)
 }
 
-fn read_bytes(path: &Path) -> Result<Vec<u8>, StoreError> {
+/// Reads a file that is no larger than a record may be.
+///
+/// # Errors
+/// [`StoreError::Io`], [`StoreError::TooLarge`].
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>, StoreError> {
     let file = File::open(path).map_err(StoreError::io("read", path))?;
     let mut bytes = Vec::new();
     // One byte more than allowed tells a file that grew or a pipe that never ends from one that fits.

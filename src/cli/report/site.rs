@@ -1,17 +1,23 @@
 //! `report --site`: reads many records side by side, writes a page and a copy of each, then the index.
+//!
+//! What a file gave is kept in the site, by the file's hash: a site that is built again recomputes only what is new.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use serde::{Deserialize, Serialize};
+
 use crate::cli::{Ui, record};
 use crate::error::{Error, ExitStatus, Result};
 use crate::report::one_line;
 use crate::report::site::{Index, LeftOut, Summary, assets, index_page, record_page};
 use crate::store::StoreError;
-use crate::store::file::{self, RecordFile, write_atomically};
+use crate::store::canonical::sha256_hex;
+use crate::store::file::{self, write_atomically};
 use crate::store::history::History;
+use crate::store::record::BuildFacts;
 use crate::store::verify::verify;
 
 /// Builds the site; files that are no records are named and left out, and the exit code says so.
@@ -27,7 +33,10 @@ pub(super) fn build(dir: &Path, specs: &[String], ui: &Ui) -> Result<ExitStatus>
     for (path, text) in assets() {
         write_atomically(&dir.join(path), text.as_bytes())?;
     }
-    let (summaries, left_out) = add_all(&sources, dir, ui)?;
+    let cache = Cache::read(dir);
+    let (published, left_out) = add_all(&sources, dir, &cache, ui)?;
+    Cache::write(dir, &published)?;
+    let summaries: Vec<Summary> = published.into_values().collect();
     for left in &left_out {
         ui.warn(format_args!("left out {}: {}", left.file, left.why));
     }
@@ -59,13 +68,13 @@ impl Source {
         }
     }
 
-    fn read(&self) -> Result<RecordFile> {
+    /// The record's bytes, and what errors call them.
+    fn read(&self) -> Result<(Vec<u8>, PathBuf)> {
         match self {
-            Self::File(path) => Ok(file::read(path)?),
+            Self::File(path) => Ok((file::read_bytes(path)?, path.clone())),
             Self::Run(id) => {
                 let record = History::open_default()?.record(id)?;
-                let value = serde_json::to_value(&record).map_err(StoreError::from)?;
-                Ok(RecordFile { value, record })
+                Ok((serde_json::to_vec(&record).map_err(StoreError::from)?, PathBuf::from(id)))
             }
         }
     }
@@ -93,33 +102,85 @@ fn sources(specs: &[String]) -> Result<Vec<Source>> {
     Ok(sources)
 }
 
+/// What earlier builds of the site found, by the hash of the file. Another build of this program starts anew: it may
+/// derive other numbers.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Cache {
+    build: String,
+    files: BTreeMap<String, Summary>,
+}
+
+impl Cache {
+    fn path(dir: &Path) -> PathBuf {
+        dir.join("cache.json")
+    }
+
+    fn build() -> String {
+        let build = BuildFacts::current();
+        format!("{} {}", build.version, build.revision.unwrap_or_default())
+    }
+
+    /// A cache that is absent, damaged or another build's is empty.
+    fn read(dir: &Path) -> Self {
+        let text = std::fs::read(Self::path(dir)).unwrap_or_default();
+        let cache: Self = serde_json::from_slice(&text).unwrap_or_default();
+        if cache.build == Self::build() { cache } else { Self::default() }
+    }
+
+    fn write(dir: &Path, files: &BTreeMap<String, Summary>) -> Result<()> {
+        let cache = Self { build: Self::build(), files: files.clone() };
+        let text = serde_json::to_vec(&cache).map_err(crate::report::ReportError::from)?;
+        Ok(write_atomically(&Self::path(dir), &text)?)
+    }
+
+    /// What the file of this hash gave, if its page and copy are still there.
+    fn find(&self, sha256: &str, dir: &Path) -> Option<Summary> {
+        let summary = self.files.get(sha256)?;
+        let is_there = |extension| published(dir, &summary.run, extension).is_file();
+        (is_there("html") && is_there("json")).then(|| summary.clone())
+    }
+}
+
 /// What became of one source.
 enum Added {
-    Record(Box<Summary>),
+    /// Its files are written and wait for their names.
+    New {
+        sha256: String,
+        summary: Box<Summary>,
+    },
+    /// Its files were there.
+    Known {
+        sha256: String,
+        summary: Box<Summary>,
+    },
     LeftOut(String),
 }
 
 /// Adds every source with one thread a core. The outcome does not depend on which thread is first: of two submissions
-/// with one run id the first in order stays.
-fn add_all(sources: &[Source], dir: &Path, ui: &Ui) -> Result<(Vec<Summary>, Vec<LeftOut>)> {
+/// with one run id the first in order stays. Returns what is on the site by the hash of its file, and what is not.
+fn add_all(
+    sources: &[Source],
+    dir: &Path,
+    cache: &Cache,
+    ui: &Ui,
+) -> Result<(BTreeMap<String, Summary>, Vec<LeftOut>)> {
     let bar = ui.progress(sources.len() as u64, false);
     let next = AtomicUsize::new(0);
-    let read: Mutex<BTreeMap<usize, Added>> = Mutex::new(BTreeMap::new());
+    let added: Mutex<BTreeMap<usize, Added>> = Mutex::new(BTreeMap::new());
     let failed: Mutex<Option<Error>> = Mutex::new(None);
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(sources.len());
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some((place, source)) = claim(&next, sources) {
-                    let added = match add(source, place, dir) {
-                        Ok(added) => added,
+                    match add(source, place, dir, cache) {
+                        Ok(one) => lock(&added).insert(place, one),
                         Err(error) => {
                             next.store(sources.len(), Ordering::Relaxed);
                             lock(&failed).get_or_insert(error);
                             return;
                         }
                     };
-                    lock(&read).insert(place, added);
                     bar.inc(1);
                 }
             });
@@ -129,29 +190,44 @@ fn add_all(sources: &[Source], dir: &Path, ui: &Ui) -> Result<(Vec<Summary>, Vec
     if let Some(error) = lock(&failed).take() {
         return Err(error);
     }
-    let mut seen: BTreeMap<String, String> = BTreeMap::new();
-    let (mut summaries, mut left_out) = (Vec::new(), Vec::new());
-    let added = std::mem::take(&mut *lock(&read));
+    let added = std::mem::take(&mut *lock(&added));
+    settle(sources, added, dir)
+}
+
+/// Gives the files of every first submission their names and drops the others.
+fn settle(
+    sources: &[Source],
+    added: BTreeMap<usize, Added>,
+    dir: &Path,
+) -> Result<(BTreeMap<String, Summary>, Vec<LeftOut>)> {
+    let mut contents: BTreeMap<String, String> = BTreeMap::new();
+    let (mut kept, mut left_out) = (BTreeMap::new(), Vec::new());
     for (place, added) in added {
-        let file = one_line(&sources[place].name());
-        match added {
-            Added::LeftOut(why) => left_out.push(LeftOut { file, why }),
-            Added::Record(summary) => match seen.get(&summary.run) {
-                None => {
-                    publish(dir, place, &summary.run)?;
-                    seen.insert(summary.run.clone(), summary.content_sha256.clone());
-                    summaries.push(*summary);
-                }
-                Some(sha256) => {
-                    discard(dir, place);
-                    let same = *sha256 == summary.content_sha256;
-                    let why = if same { "submitted twice" } else { "another record of this run id came first" };
-                    left_out.push(LeftOut { file, why: format!("run {}: {why}", summary.run) });
-                }
-            },
+        let (sha256, summary, is_new) = match added {
+            Added::New { sha256, summary } => (sha256, summary, true),
+            Added::Known { sha256, summary } => (sha256, summary, false),
+            Added::LeftOut(why) => {
+                left_out.push(LeftOut { file: one_line(&sources[place].name()), why });
+                continue;
+            }
+        };
+        if let Some(first) = contents.get(&summary.run) {
+            if is_new {
+                discard(dir, place);
+            }
+            let same = *first == summary.content_sha256;
+            let why = if same { "submitted twice" } else { "another record of this run id came first" };
+            let file = one_line(&sources[place].name());
+            left_out.push(LeftOut { file, why: format!("run {}: {why}", summary.run) });
+            continue;
         }
+        if is_new {
+            publish(dir, place, &summary.run)?;
+        }
+        contents.insert(summary.run.clone(), summary.content_sha256.clone());
+        kept.insert(sha256, *summary);
     }
-    Ok((summaries, left_out))
+    Ok((kept, left_out))
 }
 
 fn claim<'a>(next: &AtomicUsize, sources: &'a [Source]) -> Option<(usize, &'a Source)> {
@@ -165,21 +241,33 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Reads, verifies and writes one record under its place; [`publish`] gives the files their names.
-fn add(source: &Source, place: usize, dir: &Path) -> Result<Added> {
-    let read = match source.read() {
+fn add(source: &Source, place: usize, dir: &Path, cache: &Cache) -> Result<Added> {
+    let left_out = |error: Error| Ok(Added::LeftOut(one_line(&error.to_string())));
+    let (bytes, path) = match source.read() {
         Ok(read) => read,
-        Err(error) => return Ok(Added::LeftOut(one_line(&error.to_string()))),
+        Err(error) => return left_out(error),
     };
-    let doubt = verify(&read)?.difference.map(|difference| one_line(&format!("does not verify: {difference}")));
-    let summary = Summary::of(&read.record, doubt);
-    let page = record_page(&read.record, summary.unranked.as_deref())?;
-    // The copy holds everything the file held, fields this build does not know included.
-    let json = serde_json::to_string(&read.value).map_err(StoreError::from)?;
-    for (extension, text) in [("html", page), ("json", json)] {
-        let path = staged(dir, place, extension);
-        std::fs::write(&path, text).map_err(|source| Error::Io { action: "write", path, source })?;
+    let sha256 = sha256_hex(&bytes);
+    if let Some(summary) = cache.find(&sha256, dir) {
+        return Ok(Added::Known { sha256, summary: Box::new(summary) });
     }
-    Ok(Added::Record(Box::new(summary)))
+    let file = match file::parse(&bytes, &path) {
+        Ok(file) => file,
+        Err(error) => return left_out(error.into()),
+    };
+    let doubt = verify(&file)?.difference.map(|difference| one_line(&format!("does not verify: {difference}")));
+    let summary = Summary::of(&file.record, doubt);
+    let page = record_page(&file.record, summary.unranked.as_deref())?;
+    // The copy holds the very bytes that were submitted, so that a signature of them stays valid.
+    for (extension, content) in [("html", page.into_bytes()), ("json", bytes)] {
+        let path = staged(dir, place, extension);
+        std::fs::write(&path, content).map_err(|source| Error::Io { action: "write", path, source })?;
+    }
+    Ok(Added::New { sha256, summary: Box::new(summary) })
+}
+
+fn published(dir: &Path, run: &str, extension: &str) -> PathBuf {
+    dir.join("records").join(format!("{run}.{extension}"))
 }
 
 fn staged(dir: &Path, place: usize, extension: &str) -> PathBuf {
@@ -189,7 +277,7 @@ fn staged(dir: &Path, place: usize, extension: &str) -> PathBuf {
 /// Renames a record's files to the name of its run.
 fn publish(dir: &Path, place: usize, run: &str) -> Result<()> {
     for extension in ["html", "json"] {
-        let path = dir.join("records").join(format!("{run}.{extension}"));
+        let path = published(dir, run, extension);
         let renamed = std::fs::rename(staged(dir, place, extension), &path);
         renamed.map_err(|source| Error::Io { action: "write", path, source })?;
     }

@@ -9,6 +9,8 @@ mod sections;
 pub(crate) mod shell;
 mod view;
 
+use flate2::Compression;
+
 use super::document::Document;
 use super::{Format, ReportError};
 use crate::store::record::Record;
@@ -20,16 +22,22 @@ pub struct Html;
 
 impl Format for Html {
     fn render(&self, record: &Record) -> Result<String, ReportError> {
-        page(record, &[Script::Inline(shell::D3), Script::Inline(shell::PLOT)], "")
+        page(record, &[Script::Inline(shell::D3), Script::Inline(shell::PLOT)], "", Compression::default())
     }
 }
 
-/// The page of a record. `libraries` come before the page's own scripts; `above` is markup put before everything else.
-pub(crate) fn page(record: &Record, libraries: &[Script<'_>], above: &str) -> Result<String, ReportError> {
+/// The page of a record. `libraries` come before the page's own scripts; `above` is markup put before everything else;
+/// `effort` is what packing the record is worth.
+pub(crate) fn page(
+    record: &Record,
+    libraries: &[Script<'_>],
+    above: &str,
+    effort: Compression,
+) -> Result<String, ReportError> {
     let document = Document::of(record);
     let mut scripts = libraries.to_vec();
     scripts.extend([Script::Inline(shell::TABLES), Script::Inline(shell::PLOTS), Script::Inline(shell::ITEMS)]);
-    let packed = embed::packed(&serde_json::to_string(record)?).map_err(serde_json::Error::io)?;
+    let packed = embed::packed(&serde_json::to_string(record)?, effort).map_err(serde_json::Error::io)?;
     Shell {
         title: &format!("tierbench {}", record.raw.run.id),
         body: &format!("{above}{}", sections::body(record, &document)),

@@ -85,11 +85,11 @@ impl Index {
         let mut tests: BTreeMap<String, Vec<(bool, SpeedRow)>> = BTreeMap::new();
         for record in &mut records {
             let ranked = record.unranked.is_none();
-            for row in std::mem::take(&mut record.quality) {
-                tasks.entry(row.class.clone()).or_default().push((ranked, row));
+            for (class, row) in std::mem::take(&mut record.quality) {
+                tasks.entry(class).or_default().push((ranked, row));
             }
-            for row in std::mem::take(&mut record.speed) {
-                tests.entry(row.test.clone()).or_default().push((ranked, row));
+            for (test, row) in std::mem::take(&mut record.speed) {
+                tests.entry(test).or_default().push((ranked, row));
             }
         }
         let classes: Vec<QualityClass> = tasks.keys().cloned().collect();

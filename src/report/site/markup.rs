@@ -113,8 +113,8 @@ fn quality_row(ranked: &Ranked<QualityRow>, id: &str) -> String {
     ] {
         out.push_str(&format!("<td class=\"n\">{}</td>", escape(&cell)));
     }
-    let class = row.verdict.to_lowercase();
-    out.push_str(&format!("<td class=\"{class}\">{}</td>{}</tr>\n", row.verdict, tick(id, &row.subject)));
+    let (class, verdict) = (escape(&row.verdict.to_lowercase()), escape(&row.verdict));
+    out.push_str(&format!("<td class=\"{class}\">{verdict}</td>{}</tr>\n", tick(id, &row.subject)));
     out
 }
 

@@ -15,6 +15,8 @@ mod index;
 mod markup;
 mod summary;
 
+use flate2::Compression;
+
 use super::ReportError;
 use super::html::shell::{self, Script, Shell};
 use super::html::{self, embed};
@@ -67,5 +69,5 @@ pub fn record_page(record: &Record, doubt: Option<&str>) -> Result<String, Repor
         above.push_str(&format!("<p class=\"answer fails\">Not ranked: {}</p>\n", embed::escape(doubt)));
     }
     let libraries = [format!("../{D3_PATH}"), format!("../{PLOT_PATH}")];
-    html::page(record, &[Script::Linked(&libraries[0]), Script::Linked(&libraries[1])], &above)
+    html::page(record, &libraries.each_ref().map(|path| Script::Linked(path)), &above, Compression::fast())
 }

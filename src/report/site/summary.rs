@@ -1,10 +1,11 @@
 //! What a site keeps of one record: its rows, each with what it may be compared with.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cost::assumptions::Hardware;
 use crate::cost::{Assumptions, EnergyTerm};
 use crate::energy::Trust;
+use crate::quality::task::BarMetric;
 use crate::report::number::significant;
 use crate::report::one_line;
 use crate::store::derived::{EnergyNumbers, TaskNumbers};
@@ -12,7 +13,7 @@ use crate::store::record::{Record, TaskFacts, TierFacts};
 use crate::units::Interval;
 
 /// One record of a site.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Run id; names its page and its copy.
     pub run: String,
@@ -28,16 +29,16 @@ pub struct Summary {
     pub build: String,
     /// Why none of its rows is ranked; `None` if they are.
     pub unranked: Option<String>,
-    /// Rows of tasks.
-    #[serde(skip)]
-    pub quality: Vec<QualityRow>,
-    /// Rows of speed tests.
-    #[serde(skip)]
-    pub speed: Vec<SpeedRow>,
+    /// Rows of tasks, each with what must agree for two to be ranked; the index takes them into its groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quality: Vec<(QualityClass, QualityRow)>,
+    /// Rows of speed tests, each with its test (depth and batch size included); the index takes them into its groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub speed: Vec<(String, SpeedRow)>,
 }
 
 /// Who a row is about.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Subject {
     /// Run id.
     pub run: String,
@@ -52,18 +53,15 @@ pub struct Subject {
 }
 
 /// One tier on one task.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QualityRow {
     /// Tier and machine.
     #[serde(flatten)]
     pub subject: Subject,
-    /// What must agree for two rows to be ranked against each other.
-    #[serde(skip)]
-    pub class: QualityClass,
     /// Bar of the run.
     pub bar: f64,
     /// CLEARS, FAILS or UNDECIDED at that bar.
-    pub verdict: &'static str,
+    pub verdict: String,
     /// Items graded.
     pub items: u64,
     /// Pass rate.
@@ -77,7 +75,7 @@ pub struct QualityRow {
 }
 
 /// What makes two quality rows comparable.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct QualityClass {
     /// Task.
     pub task: String,
@@ -92,14 +90,11 @@ pub struct QualityClass {
 }
 
 /// One tier on one speed test.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SpeedRow {
     /// Tier and machine.
     #[serde(flatten)]
     pub subject: Subject,
-    /// Test, with depth and batch size: rows of one test are ranked against each other.
-    #[serde(skip)]
-    pub test: String,
     /// tok/s.
     pub rate: Option<Interval>,
     /// Joules per token, gross, if metered.
@@ -137,13 +132,13 @@ impl Summary {
         });
         let speed = record.derived.speed.iter().filter_map(|numbers| {
             let facts = record.tier(&numbers.tier)?;
-            Some(SpeedRow {
+            let row = SpeedRow {
                 subject: subject(facts),
-                test: numbers.test.clone(),
                 rate: numbers.interval,
                 joules_per_token: numbers.energy.as_ref().and_then(|energy| energy.total),
                 energy: energy_class(numbers.energy.as_ref(), None),
-            })
+            };
+            Some((numbers.test.clone(), row))
         });
         Self {
             run: record.raw.run.id.clone(),
@@ -182,27 +177,28 @@ fn level(facts: &TierFacts) -> String {
     }
 }
 
-fn quality(subject: Subject, task: &TaskFacts, numbers: &TaskNumbers) -> QualityRow {
-    QualityRow {
-        subject,
-        class: QualityClass {
-            task: one_line(&task.name),
-            version: one_line(task.version.as_deref().unwrap_or("unversioned")),
-            task_sha256: task.sha256.clone(),
-            metric: match task.metric {
-                crate::quality::task::BarMetric::PassRate => "pass rate".into(),
-                crate::quality::task::BarMetric::MeanScore => "mean score".into(),
-            },
-            energy: energy_class(numbers.energy.as_ref(), Some(numbers.cost.energy_included)),
+fn quality(subject: Subject, task: &TaskFacts, numbers: &TaskNumbers) -> (QualityClass, QualityRow) {
+    let class = QualityClass {
+        task: one_line(&task.name),
+        version: one_line(task.version.as_deref().unwrap_or("unversioned")),
+        task_sha256: task.sha256.clone(),
+        metric: match task.metric {
+            BarMetric::PassRate => "pass rate".into(),
+            BarMetric::MeanScore => "mean score".into(),
         },
+        energy: energy_class(numbers.energy.as_ref(), Some(numbers.cost.energy_included)),
+    };
+    let row = QualityRow {
+        subject,
         bar: task.rule.bar.get(),
-        verdict: numbers.verdict().name(),
+        verdict: numbers.verdict().name().to_owned(),
         items: numbers.items,
         rate: numbers.pass_rate,
         usd_per_1k_solved: numbers.cost.usd_per_1k_solved,
         seconds_per_item: numbers.seconds_per_item,
         joules_per_item: numbers.energy.as_ref().and_then(|energy| energy.total),
-    }
+    };
+    (class, row)
 }
 
 /// What the joules in a number stand for: figures of different classes hold different things.
