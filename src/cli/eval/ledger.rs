@@ -213,15 +213,16 @@ pub(super) fn tier_facts(
         tier,
         model: ModelFileFacts {
             name: file.name.clone(),
-            sha256: file.sha256.clone(),
-            bytes: file.bytes,
+            sha256: Some(file.sha256.clone()),
+            bytes: Some(file.bytes),
             licence: file.licence.clone(),
-            source: file.source.clone(),
+            source: Some(file.source.clone()),
             requantized_from: file.requantized_from.clone(),
             tokenizer_sha256: tokenizer.map(|tokenizer| tokenizer.fingerprint().to_owned()),
             template_sha256: template.map(|template| template.hash().to_owned()),
         },
         engine: facts.cloned(),
         idle: None,
+        peak_rss_bytes: None,
     }
 }
