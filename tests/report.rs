@@ -332,3 +332,33 @@ fn a_site_of_nothing_and_of_a_broken_file_says_so() {
     let two = tierbench(dir.path()).arg("report").args(["a.json", "b.json"]).output().unwrap();
     assert!(two.status.code() == Some(2) && String::from_utf8_lossy(&two.stderr).contains("--site"));
 }
+
+#[test]
+fn parquet_holds_the_rows_with_typed_columns() {
+    use parquet::file::reader::{FileReader as _, SerializedFileReader};
+    let dir = tempfile::tempdir().unwrap();
+    let path = example(dir.path());
+    let bytes = |arguments: &[&str]| {
+        let output = tierbench(dir.path()).args(arguments).arg(&path).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        SerializedFileReader::new(bytes::Bytes::from(output.stdout)).unwrap()
+    };
+    let columns = |reader: &SerializedFileReader<bytes::Bytes>| -> Vec<String> {
+        let schema = reader.metadata().file_metadata().schema_descr_ptr();
+        schema.columns().iter().map(|column| format!("{} {}", column.name(), column.physical_type())).collect()
+    };
+    let cells = bytes(&["report", "-o", "parquet"]);
+    assert_eq!(cells.metadata().file_metadata().num_rows(), raw().cells.len() as i64);
+    let typed = columns(&cells);
+    for column in ["tier BYTE_ARRAY", "n_threads INT64", "tok_per_s DOUBLE", "passes INT64", "error BYTE_ARRAY"] {
+        assert!(typed.iter().any(|known| known == column), "{column} in {typed:?}");
+    }
+    let items = bytes(&["export", "-o", "parquet"]);
+    assert_eq!(items.metadata().file_metadata().num_rows(), 150 + 150 + 60);
+    let passes =
+        items.get_row_iter(None).unwrap().filter(|row| row.as_ref().unwrap().to_string().contains("pass: true"));
+    assert_eq!(passes.count(), 135 + 135 + 24);
+    let trials = bytes(&["export", "-o", "parquet", "--rows", "trials"]);
+    assert_eq!(trials.metadata().file_metadata().num_rows(), 5 * 5);
+    assert!(columns(&trials).contains(&"elapsed_ns INT64".to_owned()));
+}

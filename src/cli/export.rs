@@ -1,8 +1,8 @@
 //! `tierbench export`.
 
-use super::{OutputFormat, Ui, record};
-use crate::error::{Error, ExitStatus, Result};
-use crate::report::{Format as _, ReportError, json::Json, rows};
+use super::{Ui, record};
+use crate::error::{ExitStatus, Result};
+use crate::report::{Format as _, ReportError, json::Json, parquet, rows};
 use crate::store::history::History;
 use crate::store::record::JSON_SCHEMA;
 
@@ -11,10 +11,10 @@ use crate::store::record::JSON_SCHEMA;
 pub(super) struct Args {
     #[arg(value_name = "RECORD", default_value = "latest", help = record::HELP)]
     record: String,
-    /// Format: json (the record), jsonl or csv (one row per trial or item)
-    #[arg(short, long, value_enum, default_value_t = OutputFormat::Json)]
-    output: OutputFormat,
-    /// Which rows jsonl and csv hold
+    /// Format: json (the record), jsonl, csv or parquet (one row per trial or item)
+    #[arg(short, long, value_enum, default_value_t = ExportFormat::Json)]
+    output: ExportFormat,
+    /// Which rows jsonl, csv and parquet hold
     #[arg(long, value_enum, default_value_t = Rows::Items)]
     rows: Rows,
     /// Every run of the history, one record per line
@@ -23,6 +23,18 @@ pub(super) struct Args {
     /// The JSON schema of records
     #[arg(long, conflicts_with_all = ["record", "output", "rows", "all"])]
     schema: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum ExportFormat {
+    /// The record
+    Json,
+    /// One JSON object per line
+    Jsonl,
+    /// Comma-separated values
+    Csv,
+    /// Typed columns, for data frames and SQL engines
+    Parquet,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -42,17 +54,16 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
         return export_history(ui);
     }
     let record = record::load(&args.record, ui)?;
-    let text = match (args.output, args.rows) {
-        (OutputFormat::Json, _) => Json.render(&record)?,
-        (OutputFormat::Jsonl, Rows::Items) => rows::jsonl(&rows::items(&record))?,
-        (OutputFormat::Jsonl, Rows::Trials) => rows::jsonl(&rows::trials(&record))?,
-        (OutputFormat::Csv, Rows::Items) => rows::csv(&rows::items(&record))?,
-        (OutputFormat::Csv, Rows::Trials) => rows::csv(&rows::trials(&record))?,
-        (other, _) => {
-            return Err(Error::Usage(format!("export writes json, jsonl or csv, not {other:?}").to_lowercase()));
-        }
+    let bytes = match (args.output, args.rows) {
+        (ExportFormat::Json, _) => Json.render(&record)?.into_bytes(),
+        (ExportFormat::Jsonl, Rows::Items) => rows::jsonl(&rows::items(&record))?.into_bytes(),
+        (ExportFormat::Jsonl, Rows::Trials) => rows::jsonl(&rows::trials(&record))?.into_bytes(),
+        (ExportFormat::Csv, Rows::Items) => rows::csv(&rows::items(&record))?.into_bytes(),
+        (ExportFormat::Csv, Rows::Trials) => rows::csv(&rows::trials(&record))?.into_bytes(),
+        (ExportFormat::Parquet, Rows::Items) => parquet::rows(rows::ITEM, &rows::items(&record))?,
+        (ExportFormat::Parquet, Rows::Trials) => parquet::rows(rows::TRIAL, &rows::trials(&record))?,
     };
-    ui.write(text.as_bytes())?;
+    ui.write(&bytes)?;
     Ok(ExitStatus::Success)
 }
 

@@ -16,6 +16,7 @@ pub mod latex;
 pub mod markdown;
 pub mod notes;
 pub mod number;
+pub mod parquet;
 pub mod rows;
 pub mod site;
 pub mod splice;
@@ -42,6 +43,9 @@ pub enum ReportError {
     /// The record cannot be written as CSV.
     #[error("cannot write the table as CSV: {0}")]
     Csv(#[from] ::csv::Error),
+    /// The rows cannot be written as Parquet.
+    #[error("cannot write the rows as Parquet: {0}")]
+    Parquet(#[from] ::parquet::errors::ParquetError),
     /// The file to splice into has no markers, or not one pair in order.
     #[error("{path}: {why}; put `{begin}` and `{end}` on lines of their own where the table belongs", begin = splice::BEGIN, end = splice::END)]
     Markers {

@@ -7,6 +7,27 @@ use crate::quality::FinishReason;
 use crate::store::cell::{Outcome, Subject};
 use crate::store::record::Record;
 
+/// Fields of a [`TrialRow`].
+pub const TRIAL: &[&str] = &["tier", "test", "block", "order", "elapsed_ns", "tokens", "tok_per_s"];
+
+/// Fields of an [`ItemRow`].
+pub const ITEM: &[&str] = &[
+    "task",
+    "item",
+    "tier",
+    "score",
+    "pass",
+    "answer",
+    "raw",
+    "confidence",
+    "prompt_tokens",
+    "cached_tokens",
+    "gen_tokens",
+    "ms",
+    "joules",
+    "finish_reason",
+];
+
 /// One timed trial.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TrialRow<'a> {

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use super::{Ui, record};
 use crate::error::{Error, ExitStatus, Result};
 use crate::report::{
-    Format, card::Card, csv::Csv, html::Html, json::Json, jsonl::Jsonl, latex::Latex, markdown::Markdown, splice,
-    table::Terminal,
+    Format, card::Card, csv::Csv, html::Html, json::Json, jsonl::Jsonl, latex::Latex, markdown::Markdown, parquet,
+    splice, table::Terminal,
 };
 use crate::store::StoreError;
 use crate::store::file::write_atomically;
@@ -46,6 +46,8 @@ enum ReportFormat {
     Csv,
     /// The rows of csv, one JSON object per line
     Jsonl,
+    /// The rows of csv with typed columns, for data frames and SQL engines
+    Parquet,
     /// Tables for a paper, with booktabs
     Latex,
     /// A picture of the answer and the ladder for a README
@@ -65,20 +67,21 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     if let Some(path) = &args.splice {
         return splice_into(path, &record, spec, ui);
     }
-    let text = match args.output {
-        ReportFormat::Table if args.to.is_none() => ui.terminal().render(&record)?,
-        ReportFormat::Table => Terminal::default().render(&record)?,
-        ReportFormat::Md => Markdown.render(&record)?,
-        ReportFormat::Json => Json.render(&record)?,
-        ReportFormat::Csv => Csv.render(&record)?,
-        ReportFormat::Jsonl => Jsonl.render(&record)?,
-        ReportFormat::Latex => Latex.render(&record)?,
-        ReportFormat::Svg => Card.render(&record)?,
-        ReportFormat::Html => Html.render(&record)?,
+    let bytes = match args.output {
+        ReportFormat::Table if args.to.is_none() => ui.terminal().render(&record)?.into_bytes(),
+        ReportFormat::Table => Terminal::default().render(&record)?.into_bytes(),
+        ReportFormat::Md => Markdown.render(&record)?.into_bytes(),
+        ReportFormat::Json => Json.render(&record)?.into_bytes(),
+        ReportFormat::Csv => Csv.render(&record)?.into_bytes(),
+        ReportFormat::Jsonl => Jsonl.render(&record)?.into_bytes(),
+        ReportFormat::Parquet => parquet::cells(&record)?,
+        ReportFormat::Latex => Latex.render(&record)?.into_bytes(),
+        ReportFormat::Svg => Card.render(&record)?.into_bytes(),
+        ReportFormat::Html => Html.render(&record)?.into_bytes(),
     };
     match &args.to {
-        Some(path) => write_atomically(path, text.as_bytes())?,
-        None => ui.write(text.as_bytes())?,
+        Some(path) => write_atomically(path, &bytes)?,
+        None => ui.write(&bytes)?,
     }
     Ok(ExitStatus::Success)
 }
