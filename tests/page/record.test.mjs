@@ -14,7 +14,7 @@ before(async () => {
 });
 after(() => browser?.close());
 
-const ready = (page) => page.waitForSelector("html[data-ready]");
+const ready = (page) => page.waitForSelector("html[data-ready][data-drawn]");
 const ladder = (page) => page.locator("table.ladder").first();
 // What is shown of a column of the ladder.
 const column = (page, i) => ladder(page).locator("tbody tr").evaluateAll(
@@ -63,6 +63,7 @@ test("the filter keeps the rows that hold every word", async () => {
 
 test("every plot has its marks", async () => {
   const { page, close } = await open(browser, PAGE);
+  await ready(page);
   const figures = await page.$$eval("#plots figure", (figures) => figures.map((figure) => ({
     title: figure.querySelector("h3").textContent,
     dots: figure.querySelectorAll('svg g[data-mark="dot"] path').length,

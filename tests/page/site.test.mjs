@@ -81,7 +81,7 @@ test("a comparison has a permalink", async () => {
 test("every row leads to its record's page, and that page works", async () => {
   const { page, faults, close } = await open(browser, FILE);
   await page.locator("#tasks tbody a").first().click();
-  await ready(page);
+  await page.waitForSelector("html[data-ready][data-drawn]");
   assert.ok(await page.locator("#plots figure svg").count() >= 4);
   await page.getByText("All records").click();
   await page.waitForURL(FILE);

@@ -150,8 +150,8 @@
     shown = PAGE;
     draw();
   };
-  recordText().then((text) => {
-    gather(JSON.parse(text));
+  theRecord().then((record) => {
+    gather(record);
     for (const name of tasks.keys()) by("item-task").append(new Option(name, name));
     for (const id of ["item-task", "item-outcome"]) by(id).addEventListener("change", restart);
     by("item-text").addEventListener("input", restart);

@@ -42,15 +42,22 @@
     drawings.push({ figure, draw, title, width: 0 });
   }
 
-  function redraw() {
-    for (const drawing of drawings) {
-      const width = Math.round(drawing.figure.clientWidth);
-      if (width === drawing.width || width < 100) continue;
-      drawing.width = width;
-      drawing.figure.querySelector("svg")?.remove();
-      drawing.figure.append(nameplate(drawing.draw(width), `${drawing.title} The tables on this page hold the numbers.`));
-    }
+  function render(drawing) {
+    const width = Math.round(drawing.figure.clientWidth);
+    if (width === drawing.width || width < 100) return;
+    drawing.width = width;
+    drawing.figure.querySelector("svg")?.remove();
+    drawing.figure.append(nameplate(drawing.draw(width), `${drawing.title} The tables on this page hold the numbers.`));
   }
+
+  // One after the other, so that the page answers meanwhile.
+  function redraw(place = 0) {
+    if (place < drawings.length) {
+      render(drawings[place]);
+      setTimeout(redraw, 0, place + 1);
+    } else document.documentElement.dataset.drawn = "true";
+  }
+  window.addEventListener("beforeprint", () => drawings.forEach(render));
 
   // Room for the names beside horizontal bars.
   const margin = (tiers, width) => {
@@ -231,7 +238,10 @@
     );
   }
 
-  for (const { task, tier, now, swings } of view.tornado ?? []) {
+  // The tornado of each task, where the record has economics.
+  function tornado(record, { task, tier, tornado: swings }) {
+    const now = record.derived.tasks.find((numbers) => numbers.task === task && numbers.tier === tier)?.cost.usd_per_1k_solved?.value;
+    if (!swings?.length || now === undefined) return;
     const inputs = swings.map((swing) => swing.input);
     const rows = swings.flatMap(({ input, at_low, at_high }) => [
       { input, end: at_low, way: "halved" }, { input, end: at_high, way: "doubled" },
@@ -241,7 +251,7 @@
       `What does the cost of ${task} depend on?`, `$ per 1,000 solved items on ${tier}, with one assumption halved and doubled.`,
       (width) => Plot.plot({
         ...base(width, inputs.length * 34 + 46),
-        marginLeft: 84, marginRight: 24, marginBottom: 38, marginTop: 6,
+        marginLeft: 84, marginRight: 28, marginBottom: 38, marginTop: 6,
         x: { label: "$ per 1,000 solved items →", grid: true, nice: true, ticks: width < 500 ? 3 : 5, tickFormat: (x) => number(x) },
         y: { domain: inputs, label: null, tickSize: 0, padding: 0.3 },
         marks: [
@@ -252,11 +262,17 @@
       { key: [["■", "halved", "hardware"], ["■", "doubled", "electricity"]] },
     );
   }
+  theRecord().then((record) => {
+    for (const economics of record.derived.economics ?? []) tornado(record, economics);
+    redraw();
+  }, () => {
+    // The item explorer says that the record cannot be unpacked.
+  });
 
   redraw();
   let waiting;
   new ResizeObserver(() => {
     clearTimeout(waiting);
-    waiting = setTimeout(redraw, 120);
+    waiting = setTimeout(redraw, 120, 0);
   }).observe(host);
 })();

@@ -68,6 +68,12 @@ function recordText() {
   return unpacked;
 }
 
+let parsed;
+function theRecord() {
+  parsed ??= recordText().then(JSON.parse);
+  return parsed;
+}
+
 document.getElementById("download")?.addEventListener("click", async (event) => {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([await recordText()], { type: "application/json" }));
