@@ -26,7 +26,8 @@
 //!
 //! # Invariants
 //!
-//! 1. Only [`engine`] and [`model`] import candle; only [`model`] opens a network connection; only [`cli`] prints.
+//! 1. Only [`engine`] and [`model`] import candle; only [`model`] opens a network connection (and,
+//!    with the feature `http-meter`, [`energy`] the plug the user names); only [`cli`] prints.
 //! 2. [`plan`], [`stats`], [`cost`] and [`decide`] are pure: no clock, file, environment, or randomness without a seed.
 //! 3. A timed span holds engine calls and device sync only.
 //! 4. Every published number is a function of raw samples in the record; `verify` recomputes all of them.

@@ -10,8 +10,9 @@ use std::time::Duration;
 use super::engine_args::{EngineArgs, named_or_default};
 use super::measuring::Measuring;
 use super::meter_args::MeterArgs;
+use super::run::energy::{PATIENCE, baselines};
 use super::{OutputFormat, Ui, interrupt};
-use crate::energy::{self, IdleBaselines, Session, Trust};
+use crate::energy::{self, IdleBaselines, Reading, Session, Trust};
 use crate::engine::{Engine, EngineError, EngineFacts};
 use crate::error::{Error, ExitStatus, Result};
 use crate::measure::bandwidth::Bandwidth;
@@ -128,6 +129,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
         }
         tested.extend(bench.group(group));
     }
+    bench.align(&mut tested);
     let rows = bench.rows(&host, tested);
     let failed = rows.iter().filter(|row| row.error.is_some()).count();
     ui.write(render::render(&rows, args.output)?.as_bytes())?;
@@ -190,7 +192,7 @@ struct Bench<'a> {
     sysfs: SysFs,
     clock: Arc<Monotonic>,
     session: Session,
-    bare: Option<energy::Reading>,
+    bare: Option<Reading>,
 }
 
 impl Bench<'_> {
@@ -298,6 +300,23 @@ impl Bench<'_> {
             progress.show(&event);
             if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
+    }
+
+    /// Fills in windows that an external meter's log reaches over only now.
+    fn align(&self, tested: &mut [Tested]) {
+        let mut readings: Vec<&mut Reading> = Vec::new();
+        for test in tested.iter_mut() {
+            readings.extend(baselines(&mut test.idle));
+            if let Ok(cell) = &mut test.outcome {
+                readings.extend(cell.windows.iter_mut().map(|window| &mut window.reading));
+            }
+        }
+        if let Err(error) = self.session.align(&mut readings, PATIENCE) {
+            self.ui.warn(format_args!("the power log could not be read after the run: {error}"));
+        }
+        for cell in tested.iter_mut().filter_map(|test| test.outcome.as_mut().ok()) {
+            cell.sum_energy();
+        }
     }
 
     /// Rows of the table. What was not begun when the user interrupted is left out.

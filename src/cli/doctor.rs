@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::meter_args::MeterArgs;
 use super::{OutputFormat, Ui};
-use crate::energy::{self, SourceFacts};
+use crate::energy::{self, Role, SourceFacts, Trust};
 use crate::engine::DeviceChoice;
 use crate::error::{Error, ExitStatus, Result};
 use crate::measure::bandwidth::Bandwidth;
@@ -159,6 +159,7 @@ fn text(report: &Report) -> String {
     for source in &report.energy {
         add(&format!("energy {}", source.source), describe(source));
     }
+    add("energy in use", in_use(&report.energy));
     let percent = |share: Option<f64>| share.map_or_else(|| "—".into(), |s| format!("{:.1} %", s * 100.0));
     add("stolen by hypervisor", percent(noise.steal_share()));
     add("other processes", percent(noise.foreign_share()));
@@ -190,6 +191,20 @@ fn rate(bytes_per_s: Option<f64>, buffer: u64, threads: u32) -> String {
     }
 }
 
+/// What a run would take, and what would be better.
+fn in_use(sources: &[SourceFacts]) -> String {
+    let better = "for joules give an external meter: --power-cmd 'COMMAND that prints watts' or --power-csv LOG";
+    let usable: Vec<&SourceFacts> = sources.iter().filter(|source| source.info.is_some()).collect();
+    match usable.first().and_then(|source| source.info.as_ref()) {
+        None => format!("none: cost excludes electricity; {better}"),
+        Some(info) if info.trust == Trust::Estimated => format!("{}, a range and never ranked; {better}", info.source),
+        Some(info) => {
+            let window = info.tick_ms.map_or(10.0, |tick| (tick * 0.1).max(10.0));
+            format!("{}, windows of {window:.0} s or more per test", info.source)
+        }
+    }
+}
+
 /// A source on one line: what it covers and what that is worth, or why it is not used.
 fn describe(source: &SourceFacts) -> String {
     let Some(info) = &source.info else { return source.reason.clone().unwrap_or_else(|| "—".into()) };
@@ -197,6 +212,14 @@ fn describe(source: &SourceFacts) -> String {
     let mut text = format!("{}: {}", info.trust, domains.join(" + "));
     if let Some(tick) = info.tick_ms {
         text.push_str(&format!(", every {tick:.0} ms"));
+    }
+    if let Some(bound) = info.sensor_bound {
+        text.push_str(&format!(", sensor ±{:.1} % (assumed)", bound * 100.0));
+    }
+    let beside: Vec<&str> =
+        info.domains.iter().filter(|d| d.role != Role::Counted).map(|domain| domain.name.as_str()).collect();
+    if !beside.is_empty() {
+        text.push_str(&format!(", beside the sum: {}", beside.join(" ")));
     }
     for flag in &info.flags {
         text.push_str(&format!(", {flag}"));
@@ -226,6 +249,7 @@ mod tests {
         let text = text(&report);
         assert!(text.contains("cores                 — physical, — logical, 3 usable here"), "{text}");
         assert!(text.contains("energy powercap       sudo chmod"), "{text}");
+        assert!(text.contains("energy in use         none: cost excludes electricity"), "{text}");
         assert!(!text.contains(" 0 ") && !text.contains("NaN"), "{text}");
     }
 

@@ -1,7 +1,8 @@
 //! A laptop's battery: the whole machine's power, while it discharges. Coarse and slow, good as a cross-check.
 
-use super::meter::{Domain, DomainKind, Meter, MeterInfo, ReadError, Role, Value, read_count, read_text};
-use super::reading::{Flag, Scope, Trust};
+use super::Flag;
+use super::meter::{Domain, Meter, MeterInfo, ReadError, Value, read_count, read_text};
+use super::reading::{Scope, Trust};
 use crate::measure::clock::Clock;
 use crate::measure::sysfs::SysFs;
 
@@ -33,20 +34,11 @@ impl Battery {
             return Err(ReadError::Missing { what: "a battery".into() });
         }
         let info = MeterInfo {
-            source: "battery".into(),
-            trust: Trust::Sampled,
-            scope: Scope::Machine,
             sensor_bound: Some(0.10),
-            domains: vec![Domain {
-                name: "battery".into(),
-                role: Role::Counted,
-                kind: DomainKind::Gauge,
-                max_watts: Some(300.0),
-            }],
             // Fuel gauges update about once a second, some only every half minute.
             tick_ms: Some(1000.0),
             flags: vec![Flag::OnBattery],
-            note: None,
+            ..MeterInfo::new("battery", Trust::Sampled, Scope::Machine, vec![Domain::gauge("battery", Some(300.0))])
         };
         let meter = Self { info, sysfs: sysfs.clone(), bases };
         meter.watts()?;

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use super::account::is_memory;
+use super::Flag;
 use super::meter::{DomainKind, Meter, MeterInfo, ReadError, Role, Value};
-use super::reading::{Flag, Trust};
+use super::rapl::is_memory;
+use super::reading::Trust;
 use crate::measure::clock::Clock;
 use crate::stats::quantile::median;
 

@@ -1,231 +1,129 @@
 //! An external meter behind a shell command that prints watts.
 //!
-//! The command may print one number and end, or keep printing a number per line. It runs on a thread of its own, so that a
-//! slow one never delays what is measured; too slow for a window, it makes that window invalid.
+//! The command may print one number and end, or keep printing a number per line.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::meter::{Domain, DomainKind, Meter, MeterInfo, ReadError, Role, Value, excerpt};
+use super::dialect::{Dialect, Listener};
+use super::meter::{Domain, MeterInfo, ReadError, excerpt};
 use super::reading::{Scope, Trust};
-use crate::measure::clock::Clock;
+use super::sampler::{Feed, Sampler};
 
 /// Longest line that can be a number.
 const MAX_LINE: u64 = 4096;
-/// How long the first value may take.
-const FIRST_VALUE: Duration = Duration::from_secs(10);
+/// The domain of an external meter.
+pub(super) const WALL: &str = "wall";
+/// Sensor bound of a plug nobody has checked, an assumption.
+const UNCALIBRATED: f64 = 0.05;
 
-/// The command, running.
-pub struct PowerCommand {
+/// Starts the command and waits for its first value. `label` is the meter's model and accuracy.
+///
+/// # Errors
+/// The command fails, prints text, or prints nothing for ten seconds.
+pub fn open(command: &str, interval: Duration, label: Option<&str>) -> Result<Sampler, ReadError> {
+    let name = format!("--power-cmd `{}`", excerpt(command));
+    start(external("power-cmd", label), &name, command, interval, Dialect::Watts)
+}
+
+/// Starts a program whose output is power in its own words. `name` is what errors call it.
+pub(super) fn start(
     info: MeterInfo,
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-}
-
-struct Shared {
-    state: Mutex<State>,
-    wake: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    /// When each value came, W.
-    values: Vec<(Instant, f64)>,
-    fault: Option<ReadError>,
-    child: Option<Child>,
-    stopping: bool,
-}
-
-impl PowerCommand {
-    /// Starts the command and waits for its first value. `label` is the meter's model and accuracy.
-    ///
-    /// # Errors
-    /// The command fails, prints text, or prints nothing for ten seconds.
-    pub fn open(command: &str, interval: Duration, label: Option<&str>) -> Result<Self, ReadError> {
-        let shared = Arc::new(Shared { state: Mutex::default(), wake: Condvar::new() });
-        let (line, theirs) = (command.to_owned(), Arc::clone(&shared));
-        let thread = std::thread::Builder::new()
-            .name("power-cmd".into())
-            .spawn(move || run(&theirs, &line, interval))
-            .map_err(|error| failed(command, &error.to_string()))?;
-        let mut meter = Self { info: external("power-cmd", label), shared, thread: Some(thread) };
-        meter.info.tick_ms = Some(meter.first_value(command)?.max(interval).as_secs_f64() * 1e3);
-        Ok(meter)
-    }
-
-    /// Waits for the first value; returns how long it took.
-    fn first_value(&self, command: &str) -> Result<Duration, ReadError> {
-        let started = Instant::now();
-        let mut state = self.shared.lock();
-        loop {
-            if let Some(fault) = &state.fault {
-                return Err(fault.clone());
-            }
-            if !state.values.is_empty() {
-                return Ok(started.elapsed());
-            }
-            let Some(left) = FIRST_VALUE.checked_sub(started.elapsed()) else {
-                return Err(failed(command, "it printed nothing for 10 s"));
-            };
-            state = match self.shared.wake.wait_timeout(state, left) {
-                Ok((state, _)) => state,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
-        }
-    }
-}
-
-impl Meter for PowerCommand {
-    fn info(&self) -> &MeterInfo {
-        &self.info
-    }
-
-    fn read(&mut self, clock: &dyn Clock) -> Result<Vec<Value>, ReadError> {
-        let (now, now_ns) = (Instant::now(), clock.now_ns());
-        let mut state = self.shared.lock();
-        if let Some(fault) = &state.fault {
-            return Err(fault.clone());
-        }
-        let points = std::mem::take(&mut state.values);
-        // The newest value stays: it is the power at the start of the next window.
-        state.values.extend(points.last());
-        let at = |then: Instant| now_ns.saturating_sub(crate::measure::clock::nanoseconds(now.duration_since(then)));
-        Ok(vec![Value::Watts(points.into_iter().map(|(then, watts)| (at(then), watts)).collect())])
-    }
-}
-
-impl Drop for PowerCommand {
-    fn drop(&mut self) {
-        let child = {
-            let mut state = self.shared.lock();
-            state.stopping = true;
-            state.child.take()
-        };
-        self.shared.wake.notify_all();
-        if let Some(child) = child {
-            end(child);
-        }
-        if let Some(thread) = self.thread.take() {
-            // It only reads a pipe that is closed now.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl std::fmt::Debug for PowerCommand {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PowerCommand").field("info", &self.info).finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn fail(&self, error: ReadError) {
-        self.lock().fault.get_or_insert(error);
-        self.wake.notify_all();
-    }
+    name: &str,
+    command: &str,
+    interval: Duration,
+    dialect: Dialect,
+) -> Result<Sampler, ReadError> {
+    let program = Program { name: name.to_owned(), command: command.to_owned(), dialect };
+    Sampler::start(info, name, interval, move |feed| program.run(feed, interval))
 }
 
 /// Facts of an external meter. Without a stated model and accuracy it is a gauge like any other.
 pub(super) fn external(source: &str, label: Option<&str>) -> MeterInfo {
+    let trust = if label.is_some() { Trust::Wall } else { Trust::Sampled };
     MeterInfo {
-        source: source.into(),
-        trust: if label.is_some() { Trust::Wall } else { Trust::Sampled },
-        scope: Scope::Wall,
-        // An uncalibrated plug.
-        sensor_bound: Some(0.05),
-        domains: vec![Domain { name: "wall".into(), role: Role::Counted, kind: DomainKind::Gauge, max_watts: None }],
-        tick_ms: None,
-        flags: Vec::new(),
+        sensor_bound: Some(stated_accuracy(label).unwrap_or(UNCALIBRATED)),
         note: label.map(str::to_owned),
+        ..MeterInfo::new(source, trust, Scope::Wall, vec![Domain::gauge(WALL, None)])
     }
 }
 
-fn failed(command: &str, why: &str) -> ReadError {
-    ReadError::Failed { what: format!("--power-cmd `{}`", excerpt(command)), why: excerpt(why) }
+/// Accuracy in a label such as `Shelly Plug S, 2 %`, as a share; `None` if it states none between 0 and 50 %.
+fn stated_accuracy(label: Option<&str>) -> Option<f64> {
+    let before = label?.rsplit_once('%')?.0.trim_end();
+    let number = before.rsplit(|c: char| !(c.is_ascii_digit() || c == '.')).next()?;
+    number.parse().ok().filter(|percent| (0.0..50.0).contains(percent)).map(|percent: f64| percent / 100.0)
 }
 
-/// Runs the command again and again until the meter is dropped or the command fails.
-fn run(shared: &Shared, command: &str, interval: Duration) {
-    loop {
-        let started = Instant::now();
-        if let Err(error) = once(shared, command) {
-            return shared.fail(error);
-        }
-        let mut state = shared.lock();
-        // A slow command is not followed by a pause.
-        while !state.stopping {
-            let Some(left) = interval.checked_sub(started.elapsed()).filter(|left| !left.is_zero()) else { break };
-            state = match shared.wake.wait_timeout(state, left) {
-                Ok((state, _)) => state,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
-        }
-        if state.stopping {
-            return;
+/// A program that prints power.
+struct Program {
+    name: String,
+    command: String,
+    dialect: Dialect,
+}
+
+impl Program {
+    /// Runs it again and again until the meter is dropped or it fails.
+    fn run(&self, feed: &Feed, interval: Duration) {
+        loop {
+            let started = Instant::now();
+            if let Err(error) = self.once(feed) {
+                return feed.fail(error);
+            }
+            if !feed.pause(started, interval) {
+                return;
+            }
         }
     }
-}
 
-/// One run of the command: every line a number.
-fn once(shared: &Shared, command: &str) -> Result<(), ReadError> {
-    let mut shell = shell(command);
-    shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = shell.spawn().map_err(|error| failed(command, &error.to_string()))?;
-    let pipe = child.stdout.take();
-    {
-        let mut state = shared.lock();
-        if state.stopping {
-            end(child);
+    /// One run: every line is handed to the dialect.
+    fn once(&self, feed: &Feed) -> Result<(), ReadError> {
+        let mut shell = shell(&self.command);
+        shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = shell.spawn().map_err(|error| self.failed(&error.to_string()))?;
+        let pipe = child.stdout.take();
+        if !feed.adopt(child) {
             return Ok(());
         }
-        state.child = Some(child);
-    }
-    let mut printed = false;
-    if let Some(pipe) = pipe {
-        let mut lines = BufReader::new(pipe);
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let read = lines.by_ref().take(MAX_LINE).read_until(b'\n', &mut line);
-            if read.map_err(|error| failed(command, &error.to_string()))? == 0 {
-                break;
+        let mut listener = Listener::new(self.dialect);
+        let mut printed = false;
+        let mut push = |watts: Option<f64>| {
+            if let Some(watts) = watts {
+                printed = true;
+                feed.push(watts);
             }
-            let text = String::from_utf8_lossy(&line);
-            if text.trim().is_empty() {
-                continue;
+        };
+        if let Some(pipe) = pipe {
+            let mut lines = BufReader::new(pipe);
+            let mut line = Vec::new();
+            loop {
+                line.clear();
+                let read = lines.by_ref().take(MAX_LINE).read_until(b'\n', &mut line);
+                if read.map_err(|error| self.failed(&error.to_string()))? == 0 {
+                    break;
+                }
+                let text = String::from_utf8_lossy(&line);
+                push(listener.line(&text).map_err(|expected| ReadError::Malformed {
+                    what: self.name.clone(),
+                    got: excerpt(&text),
+                    expected,
+                })?);
             }
-            let watts = watts(command, &text)?;
-            printed = true;
-            shared.lock().values.push((Instant::now(), watts));
-            shared.wake.notify_all();
+            push(listener.end());
+        }
+        let Some(mut child) = feed.release() else { return Ok(()) };
+        let status = child.wait().map_err(|error| self.failed(&error.to_string()))?;
+        match () {
+            () if !status.success() => Err(self.failed(&format!("it ended with {status}"))),
+            () if !printed => Err(self.failed("it printed no power")),
+            () => Ok(()),
         }
     }
-    let child = shared.lock().child.take();
-    let Some(mut child) = child else { return Ok(()) };
-    let status = child.wait().map_err(|error| failed(command, &error.to_string()))?;
-    match () {
-        () if !status.success() => Err(failed(command, &format!("it ended with {status}"))),
-        () if !printed => Err(failed(command, "it printed nothing")),
-        () => Ok(()),
-    }
-}
 
-/// Power in a line: a number, optionally followed by `W`.
-fn watts(command: &str, text: &str) -> Result<f64, ReadError> {
-    let trimmed = text.trim();
-    let number = trimmed.strip_suffix(['W', 'w']).unwrap_or(trimmed).trim_end();
-    number.parse().ok().filter(|w: &f64| w.is_finite() && *w >= 0.0).ok_or_else(|| ReadError::Malformed {
-        what: format!("--power-cmd `{}`", excerpt(command)),
-        got: excerpt(trimmed),
-        expected: "watts, such as 41.5",
-    })
+    fn failed(&self, why: &str) -> ReadError {
+        ReadError::Failed { what: self.name.clone(), why: excerpt(why) }
+    }
 }
 
 #[cfg(unix)]
@@ -244,28 +142,18 @@ fn shell(command: &str) -> Command {
     shell
 }
 
-/// Ends the command and whatever it started.
-fn end(mut child: Child) {
-    #[cfg(unix)]
-    {
-        let group = format!("-{}", child.id());
-        let kill = Command::new("kill").args(["-TERM", "--", &group]).stderr(Stdio::null()).status();
-        // The group is usually gone by itself; if it cannot be ended, the child below still can.
-        let _ = kill;
-    }
-    let _ = child.kill();
-    let _ = child.wait();
-}
-
 #[cfg(all(test, unix))]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::energy::Session;
+    use crate::energy::meter::Meter as _;
     use crate::measure::clock::Monotonic;
     use crate::measure::sysfs::SysFs;
 
     fn session(command: &str, interval_ms: u64) -> Result<Session, ReadError> {
-        let meter = PowerCommand::open(command, Duration::from_millis(interval_ms), None)?;
+        let meter = open(command, Duration::from_millis(interval_ms), None)?;
         let info = meter.info().clone();
         Ok(Session::new(vec![(Box::new(meter), info)], Arc::new(Monotonic::default()), &SysFs::new("/nonexistent")))
     }
@@ -280,6 +168,21 @@ mod tests {
             let power = reading.power().unwrap_or_else(|| panic!("{command}: {:?}", reading.invalid));
             assert!((power.0 - 40.0).abs() < 1e-6, "{command}: {power:?}");
             assert_eq!((reading.trust, reading.scope), (Trust::Sampled, Scope::Wall));
+        }
+    }
+
+    #[test]
+    fn a_stated_accuracy_is_the_sensor_bound() {
+        for (label, bound) in [
+            (Some("Shelly Plug S, 2 %"), 0.02),
+            (Some("LMG 671 (0.015%)"), 0.000_15),
+            (Some("my plug"), UNCALIBRATED),
+            (Some("100 %"), UNCALIBRATED),
+            (Some("some %"), UNCALIBRATED),
+            (None, UNCALIBRATED),
+        ] {
+            let stated = external("power-cmd", label).sensor_bound.unwrap();
+            assert!((stated - bound).abs() < 1e-12, "{label:?}: {stated}");
         }
     }
 
@@ -310,7 +213,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pid");
         let command = format!("sh -c 'echo $$ > {}; echo 1; while true; do sleep 0.05; done'; true", file.display());
-        let meter = PowerCommand::open(&command, Duration::from_millis(10), Some("test, 1 %")).unwrap();
+        let meter = open(&command, Duration::from_millis(10), Some("test, 1 %")).unwrap();
         assert_eq!(meter.info().trust, Trust::Wall);
         let pid = std::fs::read_to_string(&file).unwrap();
         drop(meter);

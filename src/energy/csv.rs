@@ -1,10 +1,12 @@
 //! An external meter's log, `t_unix,watts`: read while it grows, or aligned with the windows after the run.
 
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::command::external;
+use super::command::{WALL, external};
 use super::meter::{Meter, MeterInfo, ReadError, Value, excerpt};
-use super::reading::{RawRead, Reading, trapezoid};
+use super::raw::{RawRead, trapezoid};
+use super::reading::Reading;
 use crate::measure::clock::Clock;
 use crate::units::Joules;
 
@@ -12,6 +14,9 @@ use crate::units::Joules;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PowerSeries {
     points: Vec<(f64, f64)>,
+    /// Bytes of complete lines read so far, and how many lines they were.
+    read: u64,
+    lines: usize,
 }
 
 impl PowerSeries {
@@ -21,54 +26,110 @@ impl PowerSeries {
     /// # Errors
     /// The file cannot be read, or a row is not two numbers, or time goes backwards: file and line are named.
     pub fn load(path: &Path) -> Result<Self, ReadError> {
+        let mut series = Self::default();
+        series.follow(path)?;
+        Ok(series)
+    }
+
+    /// Reads the rows that were added since the last look. Returns where they begin in the series.
+    fn follow(&mut self, path: &Path) -> Result<usize, ReadError> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
+        let failed = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::NotFound => ReadError::Missing { what: name.clone() },
             _ => ReadError::Failed { what: name.clone(), why: error.to_string() },
-        })?;
-        let complete = text.rfind('\n').map_or("", |end| &text[..=end]);
-        let mut points: Vec<(f64, f64)> = Vec::new();
-        for (i, line) in complete.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let bad = |expected| ReadError::Malformed {
-                what: format!("{name}, line {}", i + 1),
-                got: excerpt(line),
-                expected,
-            };
-            let parsed = line.split_once(',').and_then(|(t, w)| Some((t.trim().parse().ok()?, w.trim().parse().ok()?)));
-            match parsed {
-                Some((t, w)) if f64::is_finite(t) && f64::is_finite(w) && w >= 0.0 => {
-                    if points.last().is_some_and(|&(before, _)| before > t) {
-                        return Err(bad("rows in order of time"));
-                    }
-                    points.push((t, w));
-                }
-                _ if i == 0 => {}
-                _ => return Err(bad("t_unix,watts")),
-            }
+        };
+        let mut file = std::fs::File::open(path).map_err(failed)?;
+        if file.metadata().map_err(failed)?.len() < self.read {
+            let why = "it became shorter while it was followed".to_owned();
+            return Err(ReadError::Implausible { what: name, why });
         }
-        Ok(Self { points })
+        file.seek(SeekFrom::Start(self.read)).map_err(failed)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(failed)?;
+        text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+        let added = self.points.len();
+        for line in text.lines() {
+            self.lines += 1;
+            self.row(line, &name)?;
+        }
+        self.read += text.len() as u64;
+        Ok(added)
     }
 
-    /// Energy between two times, s since 1970. `None` where the log does not reach over both.
+    fn row(&mut self, line: &str, name: &str) -> Result<(), ReadError> {
+        let bad = |expected| ReadError::Malformed {
+            what: format!("{name}, line {}", self.lines),
+            got: excerpt(line),
+            expected,
+        };
+        let number = |text: &str| text.trim().parse::<f64>().ok();
+        match line.split_once(',').and_then(|(t, w)| Some((number(t)?, number(w)?))) {
+            _ if line.trim().is_empty() => {}
+            Some((t, w)) if t.is_finite() && w.is_finite() && w >= 0.0 => {
+                if self.points.last().is_some_and(|&(before, _)| before > t) {
+                    return Err(bad("rows in order of time"));
+                }
+                self.points.push((t, w));
+            }
+            _ if self.lines == 1 => {}
+            _ => return Err(bad("t_unix,watts")),
+        }
+        Ok(())
+    }
+
+    /// Time of the last row, s since 1970.
     #[must_use]
-    pub fn joules(&self, from: f64, to: f64) -> Option<Joules> {
-        let (first, last) = (self.points.first()?.0, self.points.last()?.0);
-        (first <= from && to <= last).then(|| trapezoid(&self.points, from, to).map(Joules))?
+    pub fn last(&self) -> Option<f64> {
+        self.points.last().map(|point| point.0)
     }
 
-    /// Fills in a reading whose window the log did not yet reach over when it closed.
+    /// Median time between rows, s.
+    #[must_use]
+    pub fn tick(&self) -> Option<f64> {
+        crate::stats::quantile::median(&self.points.windows(2).map(|p| p[1].0 - p[0].0).collect::<Vec<_>>())
+    }
+
+    /// Energy between two times, s since 1970.
+    ///
+    /// # Errors
+    /// The log does not reach over both, or pauses in between for longer than a second and three of its own steps: what
+    /// was drawn then is unknown.
+    pub fn joules(&self, from: f64, to: f64) -> Result<Joules, ReadError> {
+        let missing = |what: String| ReadError::Missing { what };
+        let ends = self.points.first().zip(self.points.last()).map(|(first, last)| (first.0, last.0));
+        let Some((first, last)) = ends.filter(|(first, last)| *first <= from && to <= *last) else {
+            return Err(missing(format!("the log's part from {from:.1} to {to:.1}")));
+        };
+        let patience = 1.0 + 3.0 * self.tick().unwrap_or(1.0);
+        let inside = self.around(from.max(first), to.min(last));
+        if let Some(gap) = inside.windows(2).find(|p| p[1].0 - p[0].0 > patience) {
+            return Err(missing(format!("the log's part from {:.1} to {:.1}", gap[0].0, gap[1].0)));
+        }
+        trapezoid(inside, from, to).map(Joules).ok_or_else(|| missing("the log's part inside the window".into()))
+    }
+
+    /// The rows between two times with one beyond each edge, for the interpolation there.
+    fn around(&self, from: f64, to: f64) -> &[(f64, f64)] {
+        let first = self.points.partition_point(|p| p.0 <= from).saturating_sub(1);
+        let last = (self.points.partition_point(|p| p.0 < to) + 1).min(self.points.len());
+        self.points.get(first..last).unwrap_or_default()
+    }
+
+    /// Fills in a window from the log; one it does not reach over keeps what it had, with the reason if that was nothing.
     pub fn align(&self, reading: &mut Reading) {
         let Some(start) = reading.started_unix_s else { return };
-        let end = start + reading.window_s;
-        if let Some(joules) = self.joules(start, end) {
-            // One row beyond each edge, for the interpolation there.
-            let first = self.points.partition_point(|p| p.0 <= start).saturating_sub(1);
-            let last = (self.points.partition_point(|p| p.0 < end) + 1).min(self.points.len());
-            let points = self.points[first..last].iter().map(|&(t, w)| (t - start, w)).collect();
-            let window_s = reading.window_s;
-            reading.raw = vec![RawRead::Gauge { domain: "wall".into(), counted: true, points, window_s }];
-            (reading.joules, reading.invalid) = (Some(joules), None);
-            reading.domains = vec!["wall".into()];
+        match self.joules(start, start + reading.window_s) {
+            Ok(joules) => {
+                let window_s = reading.window_s;
+                let points = self.around(start, start + window_s).iter().map(|&(t, w)| (t - start, w)).collect();
+                reading.raw = vec![RawRead::Gauge { domain: WALL.into(), counted: true, points, window_s }];
+                // The joules a reader recomputes are those of the stored points.
+                reading.joules = reading.raw[0].joules().or(Some(joules));
+                reading.invalid = None;
+                reading.domains = vec![WALL.into()];
+            }
+            Err(error) if reading.joules.is_none() => reading.invalid = Some(error.to_string()),
+            Err(_) => {}
         }
     }
 }
@@ -78,6 +139,7 @@ impl PowerSeries {
 pub struct PowerLog {
     info: MeterInfo,
     path: PathBuf,
+    series: PowerSeries,
 }
 
 impl PowerLog {
@@ -87,10 +149,9 @@ impl PowerLog {
     /// See [`PowerSeries::load`].
     pub fn open(path: &Path, label: Option<&str>) -> Result<Self, ReadError> {
         let series = PowerSeries::load(path)?;
-        let gaps: Vec<f64> = series.points.windows(2).map(|p| (p[1].0 - p[0].0) * 1e3).collect();
         let mut info = external("power-csv", label);
-        info.tick_ms = Some(crate::stats::quantile::median(&gaps).unwrap_or(1000.0));
-        Ok(Self { info, path: path.to_owned() })
+        info.tick_ms = Some(series.tick().map_or(1000.0, |tick| tick * 1e3));
+        Ok(Self { info, path: path.to_owned(), series })
     }
 }
 
@@ -100,13 +161,18 @@ impl Meter for PowerLog {
     }
 
     fn read(&mut self, clock: &dyn Clock) -> Result<Vec<Value>, ReadError> {
-        let series = PowerSeries::load(&self.path)?;
+        // The last row known before belongs to it: it is the power at the edge of a window.
+        let added = self.series.follow(&self.path)?.saturating_sub(1);
         let (now_ns, unix_s) = (clock.now_ns() as f64, clock.unix_s());
         let on_clock = |&(t, watts): &(f64, f64)| {
             let ns = now_ns + (t - unix_s) * 1e9;
             (ns >= 0.0).then_some((ns as u64, watts))
         };
-        Ok(vec![Value::Watts(series.points.iter().filter_map(on_clock).collect())])
+        Ok(vec![Value::Watts(self.series.points[added..].iter().filter_map(on_clock).collect())])
+    }
+
+    fn log(&self) -> Option<&Path> {
+        Some(&self.path)
     }
 }
 
@@ -125,10 +191,32 @@ mod tests {
     #[test]
     fn a_log_gives_the_energy_between_two_times_and_nothing_beyond_its_ends() {
         let series = load("t_unix,watts\n100,100\n101,300\n\n103,300\n104,100\n105,9").unwrap();
-        assert_eq!(series.joules(100.0, 104.0), Some(Joules(1000.0)));
+        assert_eq!(series.joules(100.0, 104.0), Ok(Joules(1000.0)));
         // The unfinished last line is not used.
-        assert_eq!(series.joules(100.0, 105.0), None);
-        assert_eq!(series.joules(99.0, 101.0), None);
+        assert!(series.joules(100.0, 105.0).is_err() && series.joules(99.0, 101.0).is_err());
+    }
+
+    #[test]
+    fn a_pause_of_the_logger_is_not_bridged() {
+        let series = load("0,50\n1,50\n2,50\n3,50\n60,50\n61,50\n").unwrap();
+        assert_eq!(series.joules(0.5, 2.5), Ok(Joules(100.0)));
+        assert!(series.joules(2.0, 60.5).unwrap_err().to_string().contains("from 3.0 to 60.0"));
+    }
+
+    #[test]
+    fn a_growing_log_is_followed_and_one_that_shrinks_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("power.csv");
+        std::fs::write(&path, "t,w\n1,5\n2,6").unwrap();
+        let mut series = PowerSeries::load(&path).unwrap();
+        assert_eq!(series.last(), Some(1.0));
+        std::fs::write(&path, "t,w\n1,5\n2,6.5\n3,7\n").unwrap();
+        assert_eq!(series.follow(&path).unwrap(), 1);
+        assert_eq!(series.points, [(1.0, 5.0), (2.0, 6.5), (3.0, 7.0)]);
+        std::fs::write(&path, "t,w\n1,5\n2,6.5\n3,7\nx,y\n").unwrap();
+        assert!(series.follow(&path).unwrap_err().to_string().contains("line 5"));
+        std::fs::write(&path, "t,w\n").unwrap();
+        assert!(series.follow(&path).unwrap_err().to_string().contains("shorter"));
     }
 
     #[test]
@@ -148,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_window_is_aligned_after_the_run() {
-        let series = load("100,50\n110,50\n").unwrap();
+        let series = load(&(100..=110).map(|t| format!("{t},50\n")).collect::<String>()).unwrap();
         let mut reading = Reading {
             invalid: Some("wall is missing".into()),
             started_unix_s: Some(103.0),

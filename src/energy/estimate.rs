@@ -1,7 +1,8 @@
 //! Energy from processor load and a nominal power, for machines without any counter. Always a range, never ranked.
 
+use super::Flag;
 use super::meter::{Domain, DomainKind, Meter, MeterInfo, ReadError, Role, Value, excerpt, read_text};
-use super::reading::{Flag, Scope, Trust};
+use super::reading::{Scope, Trust};
 use crate::measure::clock::Clock;
 use crate::measure::host::HostFacts;
 use crate::measure::sysfs::SysFs;
@@ -83,20 +84,16 @@ impl Estimate {
     /// # Errors
     /// [`ReadError::Missing`] where there is no `/proc/stat`.
     pub fn open(sysfs: &SysFs, model: LoadModel) -> Result<Self, ReadError> {
+        let domain = Domain {
+            name: "processor".into(),
+            role: Role::Counted,
+            kind: DomainKind::Counter { joules_per_count: 1e-6, range: None },
+            max_watts: None,
+        };
         let info = MeterInfo {
-            source: "estimate".into(),
-            trust: Trust::Estimated,
-            scope: Scope::Components,
-            sensor_bound: None,
-            domains: vec![Domain {
-                name: "processor".into(),
-                role: Role::Counted,
-                kind: DomainKind::Counter { joules_per_count: 1e-6, range: None },
-                max_watts: None,
-            }],
-            tick_ms: None,
             flags: vec![Flag::DramUncovered],
             note: Some(model.to_string()),
+            ..MeterInfo::new("estimate", Trust::Estimated, Scope::Components, vec![domain])
         };
         let estimate = Self { info, model, sysfs: sysfs.clone(), last: None, load: 1.0, microjoules: 0.0 };
         estimate.ticks()?;

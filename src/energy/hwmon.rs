@@ -19,6 +19,9 @@ pub struct Hwmon {
     sensors: Vec<Sensor>,
 }
 
+/// Current and power monitors that boards are fitted with.
+const INA_CHIPS: [&str; 6] = ["ina219", "ina220", "ina226", "ina230", "ina231", "ina238"];
+
 #[derive(Clone, Debug)]
 enum Sensor {
     /// µW.
@@ -43,6 +46,18 @@ impl Hwmon {
                     return Self::new(sysfs, vec![(label, sensor)], Scope::Machine);
                 }
             }
+        }
+        // An INA chip on its own says nothing of where it sits: with one there is no choice to make.
+        let chips: Vec<(String, Sensor)> = directories(sysfs)
+            .into_iter()
+            .filter_map(|dir| {
+                let name = sysfs.text(format!("{dir}/name")).filter(|name| INA_CHIPS.contains(&name.as_str()))?;
+                let power = format!("{dir}/power1_input");
+                sysfs.exists(&power).then_some((name, Sensor::Power(power)))
+            })
+            .collect();
+        if let [_] = chips.as_slice() {
+            return Self::new(sysfs, chips, Scope::Components);
         }
         Err(ReadError::Missing { what: format!("a board input rail ({})", BOARD_RAILS.join(", ")) })
     }
@@ -81,15 +96,11 @@ impl Hwmon {
             },
             max_watts: Some(1500.0),
         });
+        let trust = if all_counters { Trust::Counter } else { Trust::Sampled };
         let info = MeterInfo {
-            source: "hwmon".into(),
-            trust: if all_counters { Trust::Counter } else { Trust::Sampled },
-            scope,
             sensor_bound: Some(SENSOR_BOUND),
-            domains: domains.collect(),
             tick_ms: (!all_counters).then_some(100.0),
-            flags: Vec::new(),
-            note: None,
+            ..MeterInfo::new("hwmon", trust, scope, domains.collect())
         };
         let meter = Self { info, sysfs: sysfs.clone(), sensors: found.into_iter().map(|(_, sensor)| sensor).collect() };
         for sensor in &meter.sensors {
@@ -196,6 +207,24 @@ mod tests {
         let reading = measure(&tree, Hwmon::board(&tree.sysfs()).unwrap());
         assert!((reading.joules.unwrap().0 - 19.0).abs() < 1e-9);
         assert_eq!((reading.scope, reading.domains.as_slice()), (Scope::Machine, &["VDD_IN".to_owned()][..]));
+    }
+
+    #[test]
+    fn one_ina_board_is_read_and_of_several_none_is_guessed() {
+        let tree = Tree::new();
+        for (n, chip) in [(4, "ina226"), (5, "ina219")] {
+            tree.write(&format!("/sys/class/hwmon/hwmon{n}/name"), chip);
+            tree.write(&format!("/sys/class/hwmon/hwmon{n}/power1_input"), "6500000");
+            if n == 4 {
+                let reading = measure(&tree, Hwmon::board(&tree.sysfs()).unwrap());
+                assert!((reading.joules.unwrap().0 - 13.0).abs() < 1e-9);
+                assert_eq!(
+                    (reading.scope, reading.domains.as_slice()),
+                    (Scope::Components, &["ina226".to_owned()][..])
+                );
+            }
+        }
+        assert!(matches!(Hwmon::board(&tree.sysfs()), Err(ReadError::Missing { .. })));
     }
 
     #[test]

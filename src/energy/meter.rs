@@ -1,10 +1,11 @@
 //! The trait every source of energy implements.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::reading::{Flag, Scope, Trust};
+use super::Flag;
+use super::reading::{Scope, Trust};
 use crate::measure::clock::Clock;
 use crate::measure::sysfs::SysFs;
 
@@ -18,6 +19,11 @@ pub trait Meter: Send {
     /// # Errors
     /// What kept it from reading. A failed read is never a 0: the window it falls into becomes invalid.
     fn read(&mut self, clock: &dyn Clock) -> Result<Vec<Value>, ReadError>;
+
+    /// The log this reads, if it is one that may reach over a window only after the window has closed.
+    fn log(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// What a source is.
@@ -41,7 +47,22 @@ pub struct MeterInfo {
     pub note: Option<String>,
 }
 
+impl Domain {
+    /// A gauge in the sum.
+    #[must_use]
+    pub fn gauge(name: impl Into<String>, max_watts: Option<f64>) -> Self {
+        Self { name: name.into(), role: Role::Counted, kind: DomainKind::Gauge, max_watts }
+    }
+}
+
 impl MeterInfo {
+    /// A source of which nothing else is known yet: no bound, no tick, no flags.
+    #[must_use]
+    pub fn new(source: &str, trust: Trust, scope: Scope, domains: Vec<Domain>) -> Self {
+        let source = source.to_owned();
+        Self { source, trust, scope, sensor_bound: None, domains, tick_ms: None, flags: Vec::new(), note: None }
+    }
+
     /// Names of the domains in the sum.
     pub fn counted(&self) -> impl Iterator<Item = &str> {
         self.domains.iter().filter(|d| d.role == Role::Counted).map(|d| d.name.as_str())

@@ -6,10 +6,11 @@
 //!
 //! | source | trust | covers |
 //! | --- | --- | --- |
-//! | [`command`], [`csv`] | wall if labelled, else sampled | whatever the external meter sees |
+//! | [`command`], [`csv`], `plug` (feature `http-meter`) | wall if labelled, else sampled | whatever the external meter sees |
 //! | [`nvml`] | counter, cross-checked with the power gauge | one NVIDIA GPU |
 //! | [`powercap`], [`perf`] | counter; modelled under a hypervisor | processor packages and memory |
 //! | [`hwmon`] | sampled or counter | board input rail, or GPUs |
+//! | [`tools`] | sampled or modelled | Raspberry Pi 5; macOS and Windows (untested) |
 //! | [`battery`] | sampled | the machine, while it discharges |
 //! | [`estimate`] | estimated: always a range | processor, from its load |
 
@@ -18,24 +19,36 @@ pub mod battery;
 mod calibrate;
 pub mod command;
 pub mod csv;
+pub mod dialect;
 pub mod estimate;
+pub mod flag;
 pub mod hwmon;
+mod idle;
 mod meter;
 pub mod nvml;
 mod open;
 pub mod perf;
 mod perf_event;
+#[cfg(feature = "http-meter")]
+pub mod plug;
 pub mod powercap;
+mod rapl;
+mod raw;
 mod reading;
+pub mod sampler;
 mod session;
+pub mod tools;
 #[cfg(test)]
 mod tree;
 
 pub use calibrate::{Watch, calibrate};
+pub use flag::Flag;
+pub use idle::IdleBaselines;
 pub use meter::{Domain, DomainKind, Meter, MeterInfo, ReadError, Role, Value};
 pub use open::{EnergyOptions, MeterChoice, SourceFacts, open, survey};
-pub use reading::{Flag, RawRead, Reading, Scope, Trust, trapezoid};
-pub use session::{IdleBaselines, Session};
+pub use raw::{RawRead, trapezoid};
+pub use reading::{Reading, Scope, Trust};
+pub use session::Session;
 
 /// What can go wrong in this room. Trouble while measuring is not here: it makes a [`Reading`] invalid.
 #[derive(Debug, thiserror::Error)]

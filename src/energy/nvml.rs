@@ -74,15 +74,13 @@ impl NvmlMeter {
         };
         let counter =
             Domain { kind: DomainKind::Counter { joules_per_count: 1e-3, range: None }, ..gauge(Role::Counted) };
+        let trust = if counts { Trust::Counter } else { Trust::Sampled };
+        let domains = if counts { vec![counter, gauge(Role::Twin)] } else { vec![gauge(Role::Counted)] };
         let info = MeterInfo {
-            source: "nvml".into(),
-            trust: if counts { Trust::Counter } else { Trust::Sampled },
-            scope: Scope::Components,
             sensor_bound: Some(SENSOR_BOUND),
-            domains: if counts { vec![counter, gauge(Role::Twin)] } else { vec![gauge(Role::Counted)] },
             tick_ms: (!counts).then_some(100.0),
-            flags: Vec::new(),
             note: Some(name),
+            ..MeterInfo::new("nvml", trust, Scope::Components, domains)
         };
         Ok(Self { info, board, counts })
     }
@@ -156,7 +154,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::energy::reading::Flag;
+    use crate::energy::Flag;
     use crate::energy::tree::{Tree, World};
     use crate::energy::{Reading, Session, Watch, calibrate};
 

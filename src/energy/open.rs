@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::battery::Battery;
 use super::calibrate::{Watch, calibrate};
-use super::command::PowerCommand;
+use super::command;
 use super::csv::PowerLog;
 use super::estimate::{Estimate, LoadModel};
 use super::hwmon::Hwmon;
@@ -16,6 +16,7 @@ use super::meter::{Meter, MeterInfo, ReadError};
 use super::nvml::NvmlMeter;
 use super::perf::Perf;
 use super::powercap::Powercap;
+use super::tools;
 use super::{EnergyError, Session};
 use crate::engine::DeviceChoice;
 use crate::measure::clock::Clock;
@@ -43,6 +44,10 @@ pub enum MeterChoice {
     Hwmon,
     /// A discharging battery.
     Battery,
+    /// The power chip of a Raspberry Pi 5.
+    Pmic,
+    /// What the operating system offers: `powermetrics` on macOS, Energy Meter counters on Windows. Untested.
+    System,
 }
 
 impl MeterChoice {
@@ -56,6 +61,8 @@ impl MeterChoice {
         ("nvml", Self::Nvml),
         ("hwmon", Self::Hwmon),
         ("battery", Self::Battery),
+        ("pmic", Self::Pmic),
+        ("system", Self::System),
     ];
 }
 
@@ -83,6 +90,8 @@ pub struct EnergyOptions {
     pub power_interval: Duration,
     /// `t_unix,watts` rows of a logger.
     pub power_csv: Option<PathBuf>,
+    /// Address of a wall plug; needs the feature `http-meter`.
+    pub power_url: Option<String>,
     /// Model and accuracy of the external meter; without it its trust is not `wall`.
     pub power_label: Option<String>,
     /// Power of the processor for the estimate, W.
@@ -99,6 +108,7 @@ impl Default for EnergyOptions {
             power_cmd: None,
             power_interval: Duration::from_millis(500),
             power_csv: None,
+            power_url: None,
             power_label: None,
             tdp_w: None,
             device: DeviceChoice::Cpu,
@@ -155,6 +165,8 @@ pub fn open(options: &EnergyOptions, clock: Arc<dyn Clock>) -> Result<Session, E
         (MeterChoice::Nvml, None) => vec![ready(&nvml(options))?],
         (MeterChoice::Hwmon, None) => vec![ready(&board(options)).or_else(|_| ready(&gpus(options)))?],
         (MeterChoice::Battery, None) => vec![ready(&battery(options))?],
+        (MeterChoice::Pmic, None) => vec![ready(&pmic(options))?],
+        (MeterChoice::System, None) => vec![ready(&system())?],
     };
     Ok(Session::new(meters, clock, &options.sysfs))
 }
@@ -188,7 +200,12 @@ pub fn survey(options: &EnergyOptions, clock: &dyn Clock) -> Vec<SourceFacts> {
 
 /// Sources of the processor's energy, best first.
 fn processor(options: &EnergyOptions) -> Vec<Candidate> {
-    vec![powercap(options), perf(options), board(options), battery(options), estimate(options)]
+    let mut candidates = vec![powercap(options), perf(options), board(options), pmic(options)];
+    if cfg!(any(target_os = "macos", target_os = "windows")) {
+        candidates.push(system());
+    }
+    candidates.extend([battery(options), estimate(options)]);
+    candidates
 }
 
 fn external(options: &EnergyOptions) -> Option<Candidate> {
@@ -196,7 +213,14 @@ fn external(options: &EnergyOptions) -> Option<Candidate> {
     if let Some(command) = options.power_cmd.clone() {
         let interval = options.power_interval;
         return Some(candidate("power-cmd", Watch::PROCESSOR, move || {
-            PowerCommand::open(&command, interval, label.as_deref())
+            command::open(&command, interval, label.as_deref())
+        }));
+    }
+    #[cfg(feature = "http-meter")]
+    if let Some(url) = options.power_url.clone() {
+        let interval = options.power_interval;
+        return Some(candidate("power-url", Watch::PROCESSOR, move || {
+            super::plug::open(&url, interval, label.as_deref())
         }));
     }
     let path = options.power_csv.clone()?;
@@ -244,6 +268,18 @@ fn gpus(options: &EnergyOptions) -> Candidate {
 fn battery(options: &EnergyOptions) -> Candidate {
     let sysfs = options.sysfs.clone();
     candidate("battery", Watch::PROCESSOR, move || Battery::open(&sysfs))
+}
+
+fn pmic(options: &EnergyOptions) -> Candidate {
+    let sysfs = options.sysfs.clone();
+    candidate("pmic", Watch::PROCESSOR, move || tools::raspberry_pi(&sysfs))
+}
+
+fn system() -> Candidate {
+    if cfg!(target_os = "windows") {
+        return candidate("energy-meter", Watch::PROCESSOR, tools::windows);
+    }
+    candidate("powermetrics", Watch::PROCESSOR, tools::powermetrics)
 }
 
 fn estimate(options: &EnergyOptions) -> Candidate {

@@ -6,17 +6,14 @@ use std::io;
 
 use super::meter::{Domain, DomainKind, Meter, MeterInfo, ReadError, Role, Value, excerpt, read_count, read_text};
 use super::perf_event::PerfEvent;
-use super::powercap::use_lone_platform;
-use super::reading::{Flag, Scope, Trust};
+use super::rapl;
 use crate::measure::clock::Clock;
-use crate::measure::host::HostFacts;
 use crate::measure::sysfs::{SysFs, cpu_list};
 
 const UNIT: &str = "/sys/bus/event_source/devices/power";
 /// What gives everybody access until the next boot.
 pub const UNLOCK: &str =
     "sudo sysctl kernel.perf_event_paranoid=0, or sudo setcap cap_perfmon=ep on the tierbench binary";
-const SENSOR_BOUND: f64 = 0.05;
 /// Limit assumed for a package, W: perf does not state one.
 const LIMIT_W: f64 = 500.0;
 
@@ -94,23 +91,7 @@ impl Perf {
                 });
             }
         }
-        let scope = use_lone_platform(&mut domains, "energy-psys");
-        let host = HostFacts::read(sysfs);
-        let mut flags = Vec::new();
-        let has_memory = events.iter().any(|event| event == "energy-ram");
-        flags.extend((scope == Scope::Components && !has_memory).then_some(Flag::DramUncovered));
-        flags.extend(host.sgx.then_some(Flag::SgxFilter));
-        flags.extend(host.hypervisor.is_some().then_some(Flag::Hypervisor));
-        let info = MeterInfo {
-            source: "perf".into(),
-            trust: if host.hypervisor.is_some() { Trust::Modelled } else { Trust::Counter },
-            scope,
-            sensor_bound: Some(SENSOR_BOUND),
-            domains,
-            tick_ms: None,
-            flags,
-            note: host.cpu,
-        };
+        let info = rapl::facts("perf", domains, "energy-psys", sysfs);
         Ok(Self { info, counters })
     }
 }
@@ -179,7 +160,7 @@ mod tests {
 
     use super::*;
     use crate::energy::tree::{Tree, World};
-    use crate::energy::{Watch, calibrate};
+    use crate::energy::{Scope, Watch, calibrate};
 
     const SCALE: &str = "2.3283064365386962890625e-10";
 

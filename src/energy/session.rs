@@ -1,14 +1,17 @@
 //! A run's meters, the thread that follows their counters, and the windows measured with them.
 
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::account::Account;
-use super::meter::{DomainKind, Meter, MeterInfo};
-use super::reading::{Flag, Reading};
+use super::csv::PowerSeries;
+use super::flag;
+use super::meter::{DomainKind, Meter, MeterInfo, ReadError};
+use super::reading::Reading;
 use crate::measure::clock::Clock;
-use crate::measure::noise::on_battery;
+use crate::measure::noise::{NoiseEvidence, NoiseSnapshot, on_battery};
 use crate::measure::sysfs::SysFs;
 
 /// Gauges are read ten times a second: more would disturb what is measured.
@@ -38,6 +41,7 @@ struct State {
     stopping: bool,
     started_ns: u64,
     started_unix_s: f64,
+    before: NoiseSnapshot,
 }
 
 struct Source {
@@ -64,7 +68,14 @@ impl Session {
     pub fn unattended(meters: Vec<(Box<dyn Meter>, MeterInfo)>, clock: Arc<dyn Clock>, sysfs: &SysFs) -> Self {
         let infos = meters.iter().map(|(_, info)| info.clone()).collect();
         let sources = meters.into_iter().map(|(meter, info)| Source { meter, info, window: None }).collect();
-        let state = State { sources, open: false, stopping: false, started_ns: 0, started_unix_s: 0.0 };
+        let state = State {
+            sources,
+            open: false,
+            stopping: false,
+            started_ns: 0,
+            started_unix_s: 0.0,
+            before: NoiseSnapshot::default(),
+        };
         let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new(), clock });
         Self { shared, sampler: None, infos, sysfs: sysfs.clone() }
     }
@@ -94,12 +105,14 @@ impl Session {
     pub fn start(&mut self) {
         let mut state = self.shared.lock();
         let clock = &*self.shared.clock;
-        state.started_unix_s = clock.unix_s();
+        if !self.infos.is_empty() {
+            state.before = NoiseSnapshot::read(&self.sysfs);
+        }
         for source in &mut state.sources {
             let values = source.meter.read(clock);
             source.window = Some(Account::open(&source.info, clock.now_ns(), values));
         }
-        state.started_ns = clock.now_ns();
+        (state.started_ns, state.started_unix_s) = (clock.now_ns(), clock.unix_s());
         state.open = true;
         drop(state);
         self.shared.wake.notify_all();
@@ -122,9 +135,14 @@ impl Session {
         }
         let mut reading = Reading::sum_sources(&parts).unwrap_or_else(|| Reading::none(window_s));
         reading.started_unix_s = Some(state.started_unix_s);
+        let before = std::mem::take(&mut state.before);
         drop(state);
-        if !self.infos.is_empty() && on_battery(&self.sysfs) == Some(true) {
-            reading.flags.push(Flag::OnBattery);
+        if !self.infos.is_empty() {
+            let mut noise = NoiseEvidence { on_battery: on_battery(&self.sysfs), ..NoiseEvidence::default() };
+            noise.add(&before, &NoiseSnapshot::read(&self.sysfs));
+            reading.flags.extend(flag::of_noise(&noise));
+            reading.flags.sort_unstable();
+            reading.flags.dedup();
         }
         reading
     }
@@ -134,6 +152,28 @@ impl Session {
         self.start();
         self.shared.clock.sleep(time);
         self.stop()
+    }
+
+    /// Fills in windows of an external meter's log, once the log reaches over them: waits up to `patience` for its next
+    /// rows. Does nothing where no source is a log.
+    ///
+    /// # Errors
+    /// The log cannot be read any more; the readings stay as they were.
+    pub fn align(&self, readings: &mut [&mut Reading], patience: Duration) -> Result<(), ReadError> {
+        let log = self.shared.lock().sources.iter().find_map(|source| source.meter.log().map(Path::to_owned));
+        let Some(log) = log else { return Ok(()) };
+        let clock = &*self.shared.clock;
+        let ends = readings.iter().filter_map(|reading| Some(reading.started_unix_s? + reading.window_s));
+        let end = ends.fold(f64::NEG_INFINITY, f64::max);
+        let mut series = PowerSeries::load(&log)?;
+        let mut waited = Duration::ZERO;
+        while series.last().is_some_and(|last| last < end) && waited < patience {
+            clock.sleep(GAUGE_INTERVAL);
+            waited += GAUGE_INTERVAL;
+            series = PowerSeries::load(&log)?;
+        }
+        readings.iter_mut().for_each(|reading| series.align(reading));
+        Ok(())
     }
 
     /// Reads all meters once into the open window, as the thread does.
@@ -211,37 +251,14 @@ fn follow(shared: &Shared, interval: Duration) {
     }
 }
 
-/// Power while idle: before a model is loaded, and with it ready to answer.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct IdleBaselines {
-    /// No model loaded.
-    pub bare: Option<Reading>,
-    /// The model loaded, before the work.
-    pub ready: Option<Reading>,
-    /// The model loaded, after the work.
-    pub after: Option<Reading>,
-}
-
-impl IdleBaselines {
-    /// Relative change of idle power over the run; `None` unless it was measured twice.
-    #[must_use]
-    pub fn drift(&self) -> Option<f64> {
-        let (before, after) = (self.ready.as_ref()?.power()?.0, self.after.as_ref()?.power()?.0);
-        (before > 0.0).then(|| after / before - 1.0)
-    }
-
-    /// Whether the idle power changed by more than 5 %.
-    #[must_use]
-    pub fn drifted(&self) -> bool {
-        self.drift().is_some_and(|drift| drift.abs() > 0.05)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::energy::meter::{Domain, ReadError, Role, Value};
+    use crate::energy::Flag;
+    use crate::energy::csv::PowerLog;
+    use crate::energy::meter::{Domain, Role, Value};
     use crate::energy::reading::{Scope, Trust};
+    use crate::energy::tree::Tree;
     use crate::measure::clock::{FakeClock, Monotonic};
     use crate::units::{Joules, Watts};
 
@@ -267,20 +284,15 @@ mod tests {
     }
 
     fn steady(watts: f64, dies_after_ns: u64) -> (Box<dyn Meter>, MeterInfo) {
+        let domain = Domain {
+            name: "package-0".into(),
+            role: Role::Counted,
+            kind: DomainKind::Counter { joules_per_count: 1e-6, range: Some(1 << 40) },
+            max_watts: Some(200.0),
+        };
         let info = MeterInfo {
-            source: "powercap".into(),
-            trust: Trust::Counter,
-            scope: Scope::Components,
-            sensor_bound: None,
-            domains: vec![Domain {
-                name: "package-0".into(),
-                role: Role::Counted,
-                kind: DomainKind::Counter { joules_per_count: 1e-6, range: Some(1 << 40) },
-                max_watts: Some(200.0),
-            }],
             tick_ms: Some(1.0),
-            flags: Vec::new(),
-            note: None,
+            ..MeterInfo::new("powercap", Trust::Counter, Scope::Components, vec![domain])
         };
         (Box::new(Steady { info: info.clone(), watts, dies_after_ns }), info)
     }
@@ -332,12 +344,50 @@ mod tests {
     }
 
     #[test]
-    fn drift_of_idle_power_is_seen() {
-        let (_clock, mut session) = session(vec![steady(50.0, u64::MAX)]);
-        let ready = session.idle(Duration::from_secs(10));
-        let hotter = Reading { joules: ready.joules.map(|j| j * 1.1), ..ready.clone() };
-        let idle = IdleBaselines { bare: None, ready: Some(ready), after: Some(hotter) };
-        assert!(idle.drifted() && (idle.drift().unwrap() - 0.1).abs() < 1e-9);
+    fn heat_and_other_processes_during_a_window_are_flagged_on_it_alone() {
+        let tree = Tree::new();
+        let look = |busy: u64, celsius: u64| {
+            tree.write("/proc/stat", &format!("cpu  {busy} 0 0 1000 0 0 0 0 0 0\n"));
+            tree.write("/proc/self/stat", "7 (x) R 1 1 1 0 -1 0 0 0 0 0 5 0 0 0");
+            tree.write("/sys/class/thermal/thermal_zone0/temp", &celsius.to_string());
+        };
+        let clock = FakeClock::new();
+        let mut session = Session::unattended(vec![steady(50.0, u64::MAX)], Arc::new(clock.clone()), &tree.sysfs());
+        let mut window = |busy: (u64, u64), celsius: (u64, u64)| {
+            look(busy.0, celsius.0);
+            session.start();
+            clock.advance(Duration::from_secs(1));
+            look(busy.1, celsius.1);
+            session.stop().flags
+        };
+        assert_eq!(window((0, 100), (50_000, 55_000)), [Flag::ForeignLoad, Flag::TempDrift]);
+        assert_eq!(window((100, 102), (55_000, 55_500)), []);
+    }
+
+    #[test]
+    fn a_log_that_lags_is_waited_for_and_aligned() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("power.csv");
+        let rows = |to: u32| (0..to).map(|t| format!("{t},{}\n", 40 + t)).collect::<String>();
+        std::fs::write(&path, rows(2)).unwrap();
+        let log = PowerLog::open(&path, Some("test, 1 %")).unwrap();
+        let info = log.info().clone();
+        let (clock, mut session) = session(vec![(Box::new(log), info)]);
+        clock.advance(Duration::from_secs(2));
+        session.start();
+        clock.advance(Duration::from_secs(8));
+        let mut reading = session.stop();
+        assert_eq!(reading.joules, None);
+        session.align(&mut [&mut reading], Duration::from_secs(1)).unwrap();
+        assert!(reading.invalid.is_some(), "the log does not reach over the window yet");
+        std::fs::write(&path, rows(20)).unwrap();
+        session.align(&mut [&mut reading], Duration::from_secs(1)).unwrap();
+        // From 42 W to 50 W in 8 s.
+        assert_eq!((reading.joules, reading.invalid.as_deref()), (Some(Joules(368.0)), None));
+        assert_eq!((reading.trust, reading.sensor_bound), (Trust::Wall, Some(0.01)));
+        std::fs::remove_file(&path).unwrap();
+        assert!(session.align(&mut [&mut reading], Duration::ZERO).is_err());
+        assert_eq!(reading.joules, Some(Joules(368.0)));
     }
 
     #[test]

@@ -217,17 +217,7 @@ fn container(sysfs: &SysFs) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, SysFs) {
-        let dir = tempfile::tempdir().unwrap();
-        let sysfs = SysFs::new(dir.path());
-        for (path, text) in files {
-            let path = sysfs.path(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        (dir, sysfs)
-    }
+    use crate::measure::sysfs::tree;
 
     #[test]
     fn hyperthreads_are_not_cores() {

@@ -10,7 +10,7 @@ use super::noise::{NoiseEvidence, NoiseSnapshot};
 use super::protocol::{Prefix, Prepared, Protocol, Trial};
 use super::speed::{EnergyWindow, SpeedCell, SpeedSample};
 use super::sysfs::SysFs;
-use crate::energy::{Reading, Session};
+use crate::energy::Session;
 use crate::engine::Engine;
 use crate::plan::{TierKey, Workload};
 use crate::stats::bootstrap::SplitMix64;
@@ -71,6 +71,9 @@ pub enum Event<'a> {
     },
 }
 
+/// Trials of one turn at most: a record keeps every one, and a thousand say no less than more.
+const MOST_PER_TURN: u32 = 1000;
+
 /// A cell under way.
 struct Running {
     result: SpeedCell,
@@ -82,8 +85,9 @@ struct Running {
 impl Running {
     /// The cell as it is by now.
     fn snapshot(&self) -> SpeedCell {
-        let readings: Vec<Reading> = self.result.windows.iter().map(|w| w.reading.clone()).collect();
-        SpeedCell { peak_rss: self.peak, energy: Reading::sum_windows(&readings), ..self.result.clone() }
+        let mut snapshot = SpeedCell { peak_rss: self.peak, ..self.result.clone() };
+        snapshot.sum_energy();
+        snapshot
     }
 }
 
@@ -268,6 +272,7 @@ impl Run<'_, '_> {
         let share = self.protocol.energy_window / self.protocol.least_turns();
         let opened = self.instruments.clock.now_ns();
         let mut next: Option<Trial> = None;
+        let mut taken = 0;
         loop {
             let trial = next.as_ref().unwrap_or(first);
             let spans = trial.time(engine, self.instruments.clock)?;
@@ -284,7 +289,8 @@ impl Run<'_, '_> {
             self.tell(Event::Trial { cell: index, sample: &sample });
             running.result.samples.push(sample);
             let open_for = Duration::from_nanos(self.instruments.clock.now_ns().saturating_sub(opened));
-            if self.stopped || open_for >= share {
+            taken += 1;
+            if self.stopped || open_for >= share || taken >= MOST_PER_TURN {
                 return Ok(());
             }
             next = Some(self.trial(cell, engine)?);

@@ -122,17 +122,7 @@ fn group_memory(sysfs: &SysFs) -> (Option<u64>, Option<u64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, SysFs) {
-        let dir = tempfile::tempdir().unwrap();
-        let sysfs = SysFs::new(dir.path());
-        for (path, text) in files {
-            let path = sysfs.path(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        (dir, sysfs)
-    }
+    use crate::measure::sysfs::tree;
 
     const MEMINFO: &str = "MemTotal:       1000 kB\nMemFree: 10 kB\nMemAvailable:    600 kB\n";
 

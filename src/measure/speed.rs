@@ -135,6 +135,12 @@ impl SpeedCell {
         Some(Sorted::from_vec(spans)?.median())
     }
 
+    /// Adds the windows up again, after their readings changed.
+    pub fn sum_energy(&mut self) {
+        let readings: Vec<Reading> = self.windows.iter().map(|window| window.reading.clone()).collect();
+        self.energy = Reading::sum_windows(&readings);
+    }
+
     /// Joules per token of every valid window, gross.
     #[must_use]
     pub fn joules_per_token(&self) -> Vec<f64> {

@@ -87,6 +87,19 @@ pub fn cpu_list(text: &str) -> Option<Vec<u32>> {
     Some(cpus)
 }
 
+/// A machine made of files, for tests: it lives as long as the directory.
+#[cfg(test)]
+pub(crate) fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, SysFs) {
+    let dir = tempfile::tempdir().unwrap();
+    let sysfs = SysFs::new(dir.path());
+    for (path, text) in files {
+        let path = sysfs.path(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    (dir, sysfs)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -76,13 +76,15 @@ fn cells(row: &Row) -> [String; 10] {
     ]
 }
 
-/// J/token with its trust class; an estimate is a range and says so.
+/// J/token with its uncertainty and trust class; an estimate is a range and says so.
 fn joules(energy: &Energy) -> Option<String> {
     let trust = energy.total.trust;
-    if let Some((lo, hi)) = energy.joules_per_token_range {
-        return Some(format!("{} – {} {trust}", figure(lo), figure(hi)));
+    match (energy.joules_per_token, energy.joules_per_token_range) {
+        (Some(e), Some((lo, hi))) => Some(format!("{} ± {} {trust}", figure(e), figure((hi - e).max(e - lo)))),
+        (Some(e), None) => Some(format!("{} {trust}", figure(e))),
+        (None, Some((lo, hi))) => Some(format!("{} – {} {trust}", figure(lo), figure(hi))),
+        (None, None) => None,
     }
-    energy.joules_per_token.map(|j| format!("{} {trust}", figure(j)))
 }
 
 /// Three significant digits or more, no exponent.

@@ -6,12 +6,13 @@ use serde::Serialize;
 
 use super::Tested;
 use crate::civil::rfc3339;
-use crate::energy::{IdleBaselines, Reading};
+use crate::energy::{Flag, IdleBaselines, Reading};
 use crate::engine::EngineFacts;
 use crate::measure::bandwidth::{Bandwidth, roofline_share};
 use crate::measure::host::HostFacts;
 use crate::measure::noise::NoiseEvidence;
 use crate::measure::{EnergyWindow, Evidence, Percentiles, Protocol, SpeedCell, warnings};
+use crate::store::derive::energy_per_unit;
 use crate::units::Interval;
 
 /// Tokens per engine call in llama-bench's `n_batch`; ours are bounded by `n_ubatch` alone.
@@ -87,10 +88,14 @@ pub(super) struct Energy {
     pub(super) tokens: u64,
     /// Gross, J/token.
     pub(super) joules_per_token: Option<f64>,
-    /// Of an estimate, J/token.
+    /// Its interval, mean ± 2 u_c of scatter, sensor and tick (F15); of an estimate its range.
     pub(super) joules_per_token_range: Option<(f64, f64)>,
     /// Above the idle power of the loaded model, J/token.
     pub(super) joules_per_token_above_idle: Option<f64>,
+    /// Above the idle power before any model was loaded, J/token.
+    pub(super) joules_per_token_above_bare: Option<f64>,
+    /// What a reader must know.
+    pub(super) flags: Vec<Flag>,
     /// Idle power.
     pub(super) idle: IdleBaselines,
     /// Turn by turn.
@@ -100,15 +105,15 @@ pub(super) struct Energy {
 impl Energy {
     fn new(cell: &SpeedCell, idle: &IdleBaselines) -> Option<Self> {
         let total = cell.energy.clone()?;
-        let tokens: u64 = cell.windows.iter().map(|w| w.tokens).sum();
-        let per_token = |joules: f64| (tokens > 0).then(|| joules / tokens as f64);
-        let net = idle.ready.as_ref().and_then(|ready| total.net(ready));
+        let numbers = energy_per_unit(cell.windows.iter().map(|w| (&w.reading, w.tokens)), idle)?;
         Some(Self {
-            joules_per_token: total.joules.and_then(|j| per_token(j.0)),
-            joules_per_token_range: total.range.and_then(|(lo, hi)| per_token(lo).zip(per_token(hi))),
-            joules_per_token_above_idle: net.and_then(|j| per_token(j.0)),
             total,
-            tokens,
+            tokens: cell.windows.iter().map(|w| w.tokens).sum(),
+            joules_per_token: numbers.total,
+            joules_per_token_range: numbers.lo.zip(numbers.hi),
+            joules_per_token_above_idle: numbers.marginal,
+            joules_per_token_above_bare: numbers.above_bare,
+            flags: numbers.flags,
             idle: idle.clone(),
             windows: cell.windows.clone(),
         })

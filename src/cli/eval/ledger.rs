@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::{Args, Subject};
 use crate::cli::Ui;
-use crate::cli::run::{assumptions, command_line};
+use crate::cli::cost_args;
+use crate::cli::run::command_line;
 use crate::energy::IdleBaselines;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -70,7 +71,7 @@ impl Ledger {
             plan: PlanFacts { interleave_seed: args.seed, bootstrap_seed: args.seed, ..PlanFacts::default() },
             tasks: subjects.iter().map(|subject| subject.facts.clone()).collect(),
             tiers: Vec::new(),
-            cost: assumptions::facts(&args.cost)?,
+            cost: cost_args::facts(&args.cost)?,
             cells: Vec::new(),
             warnings: Vec::new(),
             prompts: Vec::new(),

@@ -1,0 +1,54 @@
+//! Energy of a run once all its windows are closed: an external meter's log may reach over them only now.
+
+use std::time::Duration;
+
+use super::{Args, Run};
+use crate::energy::{IdleBaselines, Reading};
+use crate::error::{Error, Result};
+use crate::store::cell::{Cell, Outcome};
+
+/// How long the rows of the last window are waited for.
+pub(in crate::cli) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Time of each idle window.
+pub(super) fn idle_time(args: &Args) -> Result<Duration> {
+    Duration::try_from_secs_f64(args.idle)
+        .map_err(|error| Error::Usage(format!("--idle {} is not a number of seconds: {error}", args.idle)))
+}
+
+impl Run<'_> {
+    /// Aligns every window with the log of `--power-csv` and stores the cells again that it completed.
+    pub(super) fn align(&mut self) -> Result<()> {
+        let before: Vec<Cell> = self.raw.cells.clone();
+        let mut readings: Vec<&mut Reading> = baselines(&mut self.raw.idle).collect();
+        readings.extend(self.raw.cells.iter_mut().flat_map(windows));
+        if let Err(error) = self.session.align(&mut readings, PATIENCE) {
+            let warning = format!("the power log could not be read after the run: {error}");
+            self.ui.warn(&warning);
+            self.raw.warnings.push(warning);
+            return Ok(());
+        }
+        for (cell, before) in self.raw.cells.iter_mut().zip(&before).filter(|(cell, before)| *cell != *before) {
+            if let Outcome::Speed(speed) = &mut cell.outcome {
+                speed.sum_energy();
+            }
+            debug_assert_eq!(cell.id(), before.id(), "aligning changes no cell's identity");
+            self.history.commit_cell(&self.open, cell)?;
+        }
+        Ok(())
+    }
+}
+
+/// The idle windows that were measured.
+pub(in crate::cli) fn baselines(idle: &mut IdleBaselines) -> impl Iterator<Item = &mut Reading> {
+    [&mut idle.bare, &mut idle.ready, &mut idle.after].into_iter().flatten()
+}
+
+/// The metered windows of a cell.
+fn windows(cell: &mut Cell) -> Vec<&mut Reading> {
+    match &mut cell.outcome {
+        Outcome::Speed(speed) => speed.windows.iter_mut().map(|window| &mut window.reading).collect(),
+        Outcome::Task(task) => task.energy.iter_mut().collect(),
+        Outcome::Failed { .. } => Vec::new(),
+    }
+}
