@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::CostError;
+use super::api::ApiPrice;
 use super::book::{Mark, PriceBook};
 use super::date::Date;
 use super::formula;
@@ -80,10 +81,16 @@ pub struct Assumptions {
     pub idle: Option<Sourced<Watts>>,
     /// Cost of a failed item.
     pub failure: Sourced<Usd>,
+    /// What a solved item is worth; `None` leaves value out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Sourced<Usd>>,
+    /// List prices the tiers are held against.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub against: Vec<ApiPrice>,
 }
 
 /// Keys of `[cost]` and of `--cost KEY=VALUE` that hold a number.
-pub const KEYS: [&str; 12] = [
+pub const KEYS: [&str; 13] = [
     "tariff_usd_per_kwh",
     "pue",
     "carbon_g_per_kwh",
@@ -96,7 +103,14 @@ pub const KEYS: [&str; 12] = [
     "utilization",
     "idle_w",
     "failure_usd",
+    "value_usd",
 ];
+
+/// List prices every tier is held against unless the user names others: the lowest of the book, and a model many know.
+pub const DEFAULT_APIS: [&str; 2] = ["llama-3.2-1b", "gpt-4o-mini"];
+
+/// Grid whose carbon is assumed, with the default tariff's region.
+const DEFAULT_CARBON: &str = "us";
 
 impl Assumptions {
     /// The defaults: an assumed small desktop, a quarter of its hours busy, at the price book's default tariff.
@@ -116,7 +130,7 @@ impl Assumptions {
         let mut a = Self {
             tariff: tariff(book, user, "us-default")?,
             pue: Sourced::assumed(1.0, "no cooling overhead at home"),
-            carbon_g_per_kwh: None,
+            carbon_g_per_kwh: Some(assumed_carbon(book)?),
             hardware: Hardware::Owned {
                 price: owned(600.0, "a small desktop; give your own with hardware_usd"),
                 salvage: owned(0.0, "no resale value"),
@@ -127,22 +141,26 @@ impl Assumptions {
             utilization: Sourced::assumed(0.25, "busy six hours a day"),
             idle: None,
             failure: owned(0.0, "failures cost nothing but the attempt"),
+            value: None,
+            against: Vec::new(),
         };
         let cost = &user.cost;
         if let Some(id) = &cost.electricity {
-            a.tariff = user.at(id.span(), tariff(book, user, id.get_ref()))?;
+            user.at(id.span(), a.take_electricity(book, user, id.get_ref()))?;
         }
         if let Some(id) = &cost.carbon {
-            let row = user.at(id.span(), book.carbon(id.get_ref()))?;
-            let source = format!("{}, {}", row.region, row.source);
-            a.carbon_g_per_kwh = Some(Sourced { value: row.g_per_kwh, source, date: Some(row.date), mark: row.mark });
+            user.at(id.span(), a.take_carbon(book, id.get_ref()))?;
+        }
+        match &cost.against {
+            Some(ids) => user.at(ids.span(), a.hold_against(book, user, ids.get_ref()))?,
+            None => a.hold_against(book, user, &DEFAULT_APIS)?,
         }
         if let Some(id) = &cost.hardware {
             let rented = cost.mode == Some(WireMode::Rented);
             user.at(id.span(), a.take_hardware(book, user, id.get_ref(), rented))?;
         }
         if cost.mode == Some(WireMode::Sunk) {
-            a.hardware = Hardware::Sunk { maintenance: owned(0.0, "none stated") };
+            a.sink_hardware();
         }
         let values = [
             &cost.tariff_usd_per_kwh,
@@ -157,6 +175,7 @@ impl Assumptions {
             &cost.utilization,
             &cost.idle_w,
             &cost.failure_usd,
+            &cost.value_usd,
         ];
         let mut given: Vec<_> = KEYS.iter().zip(values).filter_map(|(key, v)| v.as_ref().map(|v| (key, v))).collect();
         if let (Some(_), Some(rent)) = (&cost.hardware_usd, &cost.rent_usd_per_hour) {
@@ -180,8 +199,54 @@ impl Assumptions {
         Ok(a)
     }
 
+    /// Sets the list prices the tiers are held against.
+    ///
+    /// # Errors
+    /// No such row, or a currency without an exchange rate.
+    pub fn hold_against(
+        &mut self,
+        book: &PriceBook,
+        user: &UserFile,
+        ids: &[impl AsRef<str>],
+    ) -> Result<(), CostError> {
+        self.against = ids.iter().map(|id| ApiPrice::of(book, user, id.as_ref())).collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    /// Takes the tariff of a price book row.
+    ///
+    /// # Errors
+    /// As [`Assumptions::hold_against`].
+    pub fn take_electricity(&mut self, book: &PriceBook, user: &UserFile, id: &str) -> Result<(), CostError> {
+        self.tariff = tariff(book, user, id)?;
+        Ok(())
+    }
+
+    /// Takes the carbon intensity of a price book row.
+    ///
+    /// # Errors
+    /// No such row.
+    pub fn take_carbon(&mut self, book: &PriceBook, id: &str) -> Result<(), CostError> {
+        self.carbon_g_per_kwh = Some(carbon(book, id)?);
+        Ok(())
+    }
+
+    /// Hardware that is paid for and worth nothing to sell: excludes capital.
+    pub fn sink_hardware(&mut self) {
+        self.hardware = Hardware::Sunk { maintenance: Sourced::assumed(Usd(0.0), "none stated") };
+    }
+
     /// Price or rent of a price book row instead of the assumed machine.
-    fn take_hardware(&mut self, book: &PriceBook, user: &UserFile, id: &str, rented: bool) -> Result<(), CostError> {
+    ///
+    /// # Errors
+    /// No such row, a row without that number, or a currency without an exchange rate.
+    pub fn take_hardware(
+        &mut self,
+        book: &PriceBook,
+        user: &UserFile,
+        id: &str,
+        rented: bool,
+    ) -> Result<(), CostError> {
         let row = book.hardware(id)?;
         let missing = |what| CostError::Missing { kind: "hardware", id: id.to_owned(), what };
         let amount = if rented { row.rent_per_hour() } else { row.price() };
@@ -214,6 +279,7 @@ impl Assumptions {
             "utilization" => self.utilization = given,
             "idle_w" => self.idle = Some(given.map(Watts)),
             "failure_usd" => self.failure = given.map(Usd),
+            "value_usd" => self.value = Some(given.map(Usd)),
             "rent_usd_per_hour" => self.hardware = Hardware::Rented { rate: given.map(UsdPerHour) },
             "hardware_usd" => {
                 // What is kept of an owned machine's other values was assumed for another price: only its share of
@@ -342,8 +408,22 @@ impl Assumptions {
         if self.failure.value.0 > 0.0 {
             lines.push(line("a failure costs", format!("${}", self.failure.value.0), &self.failure));
         }
+        if let Some(value) = &self.value {
+            lines.push(line("a solved item is worth", format!("${}", value.value.0), value));
+        }
         lines
     }
+}
+
+fn carbon(book: &PriceBook, id: &str) -> Result<Sourced<f64>, CostError> {
+    let row = book.carbon(id)?;
+    let source = format!("{}: {}", row.region, row.source);
+    Ok(Sourced { value: row.g_per_kwh, source, date: Some(row.date), mark: row.mark })
+}
+
+/// The number is sourced; that it is this user's grid is assumed.
+fn assumed_carbon(book: &PriceBook) -> Result<Sourced<f64>, CostError> {
+    Ok(Sourced { mark: Mark::Assumption, ..carbon(book, DEFAULT_CARBON)? })
 }
 
 fn tariff(book: &PriceBook, user: &UserFile, id: &str) -> Result<Sourced<UsdPerKwh>, CostError> {

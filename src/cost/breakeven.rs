@@ -1,6 +1,6 @@
 //! Where a decision turns: F13 (against an API price) and F14 (between two tiers).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::formula::{self, HOURS_PER_YEAR};
 use crate::units::{JoulesPerToken, TokensPerSec, Usd, UsdPerHour, UsdPerKwh, UsdPerMtok, Watts};
@@ -27,7 +27,7 @@ pub struct OwnedMachine {
 }
 
 /// Utilization at which owning costs what the API charges.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BreakEven {
     /// Share of the hours of a year the machine must be busy.
     pub utilization: f64,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::units::Usd;
+use crate::units::{Interval, Usd};
 
 /// Change of use and bill when a price changes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -31,6 +31,16 @@ pub fn spread(task: Usd, accuracy: f64, value: Usd, failure: Usd) -> Usd {
     value * accuracy - failure * (1.0 - accuracy) - task
 }
 
+/// [`spread`] with the intervals of accuracy and cost, taken as independent.
+#[must_use]
+pub fn spread_interval(task: Interval, accuracy: Interval, value: Usd, failure: Usd) -> Interval {
+    let at = spread(Usd(task.value), accuracy.value, value, failure).0;
+    let stake = (value + failure).0;
+    let below = (stake * (accuracy.value - accuracy.lo)).hypot(task.hi - task.value);
+    let above = (stake * (accuracy.hi - accuracy.value)).hypot(task.value - task.lo);
+    Interval { value: at, lo: at - below, hi: at + above, level: task.level.min(accuracy.level) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +53,14 @@ mod tests {
         assert!(demand(10.0, 0.5).unwrap().bill_factor < 0.4);
         assert_eq!(demand(0.0, 1.0), None);
         assert_eq!(demand(2.0, f64::NAN), None);
+    }
+
+    #[test]
+    fn the_spread_is_as_sure_as_accuracy_and_cost() {
+        let about = |value: f64, half: f64| Interval { value, lo: value - half, hi: value + half, level: 0.95 };
+        let s = spread_interval(about(0.02, 0.004), about(0.8, 0.03), Usd(0.09), Usd(0.01));
+        assert!((s.value - (0.072 - 0.002 - 0.02)).abs() < 1e-12);
+        assert!((s.value - s.lo - 0.005).abs() < 1e-12 && (s.hi - s.value - 0.005).abs() < 1e-12);
     }
 
     #[test]

@@ -114,8 +114,14 @@ pub struct CostEstimate {
     pub usd_per_item: Option<Interval>,
     /// $ per 1,000 solved items (F11, F16): the headline.
     pub usd_per_1k_solved: Option<Interval>,
-    /// g CO2e per million output tokens (F6).
+    /// g CO2e per million output tokens (F6): of the electricity while busy, without idle hours or manufacture.
     pub g_co2e_per_mtok_out: Option<Interval>,
+    /// g CO2e per item, in the same bounds.
+    #[serde(default)]
+    pub g_co2e_per_item: Option<Interval>,
+    /// g CO2e per 1,000 solved items.
+    #[serde(default)]
+    pub g_co2e_per_1k_solved: Option<Interval>,
 }
 
 /// Costs a tier.
@@ -135,6 +141,11 @@ pub fn estimate(readings: &Readings, assumptions: &Assumptions) -> CostEstimate 
     let totals = input.zip(output).map(|(i, o)| (i.total, o.total));
     let sum = |(i, o): (Interval, Interval), w_in: f64, w_out: f64| add(scale(i, w_in), scale(o, w_out), how);
     let usd_per_item = item_cost(readings, input, output, how);
+    let g_per_joule = assumptions.carbon_g_per_kwh.as_ref().map(|carbon| {
+        // A million tokens of a microjoule each are a joule.
+        formula::carbon_g_per_mtok(JoulesPerToken(1e-6), assumptions.pue.value, carbon.value)
+    });
+    let g_co2e_per_item = item_energy(readings, how).zip(g_per_joule).map(|(e, g)| scale(e, g));
     CostEstimate {
         energy_included,
         excludes_capital: matches!(assumptions.hardware, Hardware::Sunk { .. }),
@@ -145,9 +156,9 @@ pub fn estimate(readings: &Readings, assumptions: &Assumptions) -> CostEstimate 
         usd_per_1k_solved: usd_per_item
             .zip(readings.graded)
             .and_then(|(item, graded)| solved_cost(item, graded, assumptions.failure.value, how)),
-        g_co2e_per_mtok_out: readings.energy_out.zip(assumptions.carbon_g_per_kwh.as_ref()).map(|(e, carbon)| {
-            scale(e, formula::carbon_g_per_mtok(JoulesPerToken(1.0), assumptions.pue.value, carbon.value))
-        }),
+        g_co2e_per_mtok_out: readings.energy_out.zip(g_per_joule).map(|(e, g)| scale(e, 1e6 * g)),
+        g_co2e_per_item,
+        g_co2e_per_1k_solved: g_co2e_per_item.zip(readings.graded).and_then(|(g, n)| per_1000_solved(g, n, how)),
     }
 }
 
@@ -194,6 +205,24 @@ fn item_cost(readings: &Readings, input: Option<Parts>, output: Option<Parts>, h
         (Some(i), Some(o)) => Some(add(i, o, how)),
         (one, other) => one.or(other),
     }
+}
+
+/// Energy of an item, J. An item of no output tokens needs no output energy, and the other way round.
+fn item_energy(readings: &Readings, how: Propagation) -> Option<Interval> {
+    let share = |tokens: f64, energy: Option<Interval>| {
+        if tokens == 0.0 { Some(None) } else { energy.map(|e| Some(scale(e, tokens))) }
+    };
+    match (share(readings.n_in?, readings.energy_in)?, share(readings.n_out?, readings.energy_out)?) {
+        (Some(i), Some(o)) => Some(add(i, o, how)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// Anything an item takes (dollars, joules, grams), per 1,000 solved items, failures included in what is taken (F11,
+/// F16). `None` when nothing is solved.
+#[must_use]
+pub fn per_1000_solved(item: Interval, graded: Graded, how: Propagation) -> Option<Interval> {
+    solved_cost(item, graded, Usd(0.0), how)
 }
 
 /// F11 with F16. A range keeps its ends and widens them by the accuracy's error; an error adds on the log scale.
@@ -276,6 +305,9 @@ mod tests {
         near(c.usd_per_item.unwrap().value, 0.00017487069341387622);
         near(c.usd_per_1k_solved.unwrap().value, 0.21325694318765392);
         near(c.g_co2e_per_mtok_out.unwrap().value, 250.0);
+        let item_j = 700.0 * 0.17578125 + 120.0 * 2.34375;
+        near(c.g_co2e_per_item.unwrap().value, item_j / 3.6e6 * 384.0);
+        near(c.g_co2e_per_1k_solved.unwrap().value, item_j / 3.6e6 * 384.0 * 1000.0 / 0.82);
         assert_eq!((c.energy_included, c.excludes_capital), (EnergyTerm::Measured, false));
     }
 

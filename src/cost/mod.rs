@@ -5,9 +5,11 @@
 //! | [`formula`] | F2–F12: joules per token, electricity, capital, busy hours, tasks |
 //! | [`breakeven`] | F13, F14: against an API price, between two tiers |
 //! | [`api`] | a tier against the list price of a hosted model |
+//! | [`flip`] | how far an assumption must move before another tier is the cheapest |
 //! | [`uncertainty`] | F15, F16: how sure a joule and a dollar are |
 //! | [`gauge`] | F1: counters that wrap; a cloud load model |
 //! | [`trend`] | F18: how fast a price falls |
+//! | [`reference`] | published falls of prices |
 //! | [`demand`] | what cheaper tokens do to the bill; value against cost |
 //! | [`book`] | prices of electricity, hardware, APIs and carbon, each with source and date |
 //! | [`assumptions`] | what one run assumes, each value with where it comes from |
@@ -22,8 +24,10 @@ pub mod breakeven;
 pub mod date;
 pub mod demand;
 pub mod estimate;
+pub mod flip;
 pub mod formula;
 pub mod gauge;
+pub mod reference;
 pub mod sensitivity;
 pub mod trend;
 pub mod uncertainty;

@@ -1,6 +1,6 @@
 //! Which input the result depends on (the tornado), and where the winner among tiers changes.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::assumptions::{Hardware, Sourced};
 use super::breakeven::{Flip, FlipSide, energy_with_idle, tariff_flip};
@@ -9,7 +9,7 @@ use super::{Assumptions, formula};
 use crate::units::{Interval, JoulesPerToken, TokensPerSec};
 
 /// An input that can be varied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Input {
     /// Tariff.
@@ -35,7 +35,7 @@ impl Input {
 }
 
 /// One bar of the tornado: the headline cost with an input at a lower and a higher value.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Swing {
     /// The input.
     pub input: Input,
@@ -43,6 +43,22 @@ pub struct Swing {
     pub at_low: f64,
     /// With the input multiplied by the factor (utilization and quality stop at 1).
     pub at_high: f64,
+}
+
+impl Input {
+    /// Its name for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tariff => "tariff",
+            Self::Utilization => "utilization",
+            Self::Price => "hardware price",
+            Self::Life => "life",
+            Self::Speed => "speed",
+            Self::Energy => "energy",
+            Self::Quality => "pass rate",
+        }
+    }
 }
 
 impl Swing {

@@ -1,14 +1,15 @@
 //! F18: how fast the price of a given quality falls, between two dates or over stored runs (the method of Epoch AI:
 //! cheapest price that meets the bar so far, log-linear fit).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::date::Date;
 use crate::stats::regression::Line;
 use crate::units::Interval;
 
 /// A price seen on a day: $ per 1,000 solved, $/Mtok, or joules per solved item.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Observation {
     /// The day.
     pub date: Date,

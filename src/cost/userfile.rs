@@ -61,6 +61,8 @@ pub(super) struct WireCost {
     pub(super) utilization: Option<Spanned<WireValue>>,
     pub(super) idle_w: Option<Spanned<WireValue>>,
     pub(super) failure_usd: Option<Spanned<WireValue>>,
+    pub(super) value_usd: Option<Spanned<WireValue>>,
+    pub(super) against: Option<Spanned<Vec<String>>>,
 }
 
 /// How the hardware is paid for.

@@ -1,11 +1,11 @@
 //! What every text format shows of a record: answers, tables, notes. Cells are ready to print.
 
 use super::number::{self, UNKNOWN};
-use super::{answer, notes, one_line};
+use super::{answer, energy, notes, one_line};
 use crate::cost::estimate::Parts;
 use crate::plan::{TierKey, Workload};
 use crate::store::cell::{Outcome, Subject};
-use crate::store::derived::{EnergyNumbers, SpeedNumbers, TaskNumbers};
+use crate::store::derived::{SpeedNumbers, TaskNumbers};
 use crate::store::record::{Record, TaskFacts, TierFacts};
 
 /// A record laid out for reading.
@@ -40,11 +40,11 @@ pub struct Column {
 }
 
 impl Column {
-    fn text(title: impl Into<String>) -> Self {
+    pub(super) fn text(title: impl Into<String>) -> Self {
         Self { title: title.into(), numeric: false }
     }
 
-    fn number(title: impl Into<String>) -> Self {
+    pub(super) fn number(title: impl Into<String>) -> Self {
         Self { title: title.into(), numeric: true }
     }
 }
@@ -57,13 +57,14 @@ impl Document {
         if record.raw.tasks.len() > 1 {
             tables.extend(record.raw.tasks.iter().map(|task| task_table(record, task)));
         }
+        tables.extend(energy::table(record));
         tables.extend(speed_table(record));
         Self { answers: answer::sentences(record), tables, notes: notes::notes(record) }
     }
 }
 
 /// Tiers in the order of the ladder: cheapest first.
-fn tiers(record: &Record) -> Vec<&TierFacts> {
+pub(super) fn tiers(record: &Record) -> Vec<&TierFacts> {
     record.derived.ladder.iter().filter_map(|key| record.tier(key)).collect()
 }
 
@@ -99,7 +100,7 @@ impl Names {
         one_line(&format!("{name}{mark}{imported}"))
     }
 
-    fn title(&self, what: &str) -> String {
+    pub(super) fn title(&self, what: &str) -> String {
         let common = self.common.as_deref().map(one_line).unwrap_or_default();
         let separator = if common.is_empty() || what.is_empty() { "" } else { ": " };
         format!("{}{separator}{common}", one_line(what))
@@ -127,14 +128,14 @@ fn ladder(record: &Record) -> Table {
         .map(|facts| {
             let speed = |workload: Option<Workload>| workload.map_or(UNKNOWN.into(), |w| speed_cell(record, facts, w));
             let numbers = record.derived.tier_of(&facts.key);
-            let energy = decode.and_then(|w| record.derived.speed_of(&facts.key, &w)?.energy.as_ref());
+            let joules = decode.and_then(|w| record.derived.speed_of(&facts.key, &w)?.energy.as_ref());
             let mut row = vec![
                 names.label(facts),
                 facts.model.bytes.map_or(UNKNOWN.into(), number::mib),
                 speed(prefill),
                 speed(decode),
                 numbers.and_then(|n| n.peak_rss_bytes).map_or(UNKNOWN.into(), number::mib),
-                energy_cell(energy),
+                energy::cell(joules),
                 cost_cell(numbers.and_then(|n| n.cost.usd_per_mtok_in.as_ref())),
                 cost_cell(numbers.and_then(|n| n.cost.usd_per_mtok_out.as_ref())),
             ];
@@ -146,7 +147,7 @@ fn ladder(record: &Record) -> Table {
 }
 
 /// The workload most tiers report under this heading.
-fn headline(
+pub(super) fn headline(
     record: &Record,
     pick: impl Fn(&crate::store::derived::TierNumbers) -> Option<Workload>,
 ) -> Option<Workload> {
@@ -187,7 +188,7 @@ fn task_table(record: &Record, task: &TaskFacts) -> Table {
             let mut row = vec![
                 names.label(facts),
                 number::maybe(numbers.and_then(|n| n.seconds_per_item), 3),
-                energy_cell(numbers.and_then(|n| n.energy.as_ref())),
+                energy::cell(numbers.and_then(|n| n.energy.as_ref())),
             ];
             row.extend(task_cells(record, &facts.key, task));
             row
@@ -239,19 +240,6 @@ fn missing(record: &Record, tier: &TierKey, subject: &Subject) -> String {
             cell.tier == *tier && cell.subject == *subject && matches!(cell.outcome, Outcome::Failed { .. })
         });
     if failed { "failed".into() } else { UNKNOWN.into() }
-}
-
-/// `0.520 (counter)`, `0.10–0.40 (estimated)`, or a dash with the trust class if nothing valid was read.
-fn energy_cell(energy: Option<&EnergyNumbers>) -> String {
-    let Some(energy) = energy else { return UNKNOWN.into() };
-    let figure = match (energy.trust, energy.lo, energy.hi, energy.total) {
-        (crate::energy::Trust::Estimated, Some(lo), Some(hi), _) => {
-            format!("{}–{}", number::significant(lo, 2), number::significant(hi, 2))
-        }
-        (_, _, _, Some(total)) => number::significant(total, 3),
-        _ => UNKNOWN.into(),
-    };
-    format!("{figure} ({})", energy.trust.name())
 }
 
 fn cost_cell(cost: Option<&Parts>) -> String {

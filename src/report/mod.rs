@@ -9,6 +9,8 @@ mod cells;
 pub mod compare;
 pub mod csv;
 pub mod document;
+pub mod economics;
+mod energy;
 pub mod html;
 pub mod json;
 pub mod jsonl;

@@ -11,6 +11,7 @@ pub fn notes(record: &Record) -> Vec<String> {
     let mut notes = vec![host(record), build(record), speed(record)];
     notes.extend(energy(record));
     notes.extend(cost(record));
+    notes.extend(super::economics::notes(record));
     notes.extend(verdicts(record));
     notes.extend(caveats(record));
     notes.extend(record.derived.findings.iter().map(|finding| format!("Finding: {finding}")));

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cost::api::AgainstApi;
+use crate::cost::flip::FlipPoint;
+use crate::cost::sensitivity::Swing;
 use crate::cost::{CostEstimate, EnergyTerm};
 use crate::decide::Verdict;
 use crate::decide::verdict::Assessment;
@@ -22,6 +25,9 @@ pub struct Derived {
     pub answers: Vec<Answer>,
     /// The tiers, cheapest first: the order of every table. Tiers of unknown cost follow, fastest decode first.
     pub ladder: Vec<TierKey>,
+    /// One entry per task, in the order of the plan: what the costs mean for a decision.
+    #[serde(default)]
+    pub economics: Vec<Economics>,
     /// What a reader should doubt, e.g. a decode rate above the memory's bandwidth.
     pub findings: Vec<String>,
 }
@@ -109,6 +115,9 @@ pub struct EnergyNumbers {
     pub total: Option<f64>,
     /// The same less idle power with the model loaded (F2, F3); `None` where that was not metered.
     pub marginal: Option<f64>,
+    /// The same less idle power before any model was loaded: the work and keeping the model ready for it.
+    #[serde(default)]
+    pub above_bare: Option<f64>,
     /// Lower end: of the expanded uncertainty U = 2 u_c (F15), or of the range an estimate is stated with.
     pub lo: Option<f64>,
     /// Upper end.
@@ -146,6 +155,13 @@ pub struct TaskNumbers {
     pub generated_per_item: Option<f64>,
     /// Energy per item, metered over the graded items.
     pub energy: Option<EnergyNumbers>,
+    /// Energy per solved item, failures included, J.
+    #[serde(default)]
+    pub joules_per_solved: Option<Interval>,
+    /// Energy per UTF-8 byte of generated text, J; `None` where choices were scored and nothing was generated. Bytes are
+    /// comparable across tokenizers, tokens are not.
+    #[serde(default)]
+    pub joules_per_byte: Option<Interval>,
     /// Cost from the time and energy of the graded items themselves.
     pub cost: ItemCost,
 }
@@ -167,6 +183,49 @@ pub struct ItemCost {
     pub usd_per_item: Option<Interval>,
     /// $ per 1,000 solved items (F11, F16): the headline.
     pub usd_per_1k_solved: Option<Interval>,
+    /// g CO2e per item: of the electricity while busy.
+    #[serde(default)]
+    pub g_co2e_per_item: Option<Interval>,
+    /// g CO2e per 1,000 solved items.
+    #[serde(default)]
+    pub g_co2e_per_1k_solved: Option<Interval>,
+}
+
+/// What the costs of a task's tiers mean for a decision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Economics {
+    /// The task.
+    pub task: String,
+    /// The tier it is about: the answer, else the cheapest that has a cost.
+    pub tier: TierKey,
+    /// The tier against the list prices of the assumptions, per item and per output token.
+    pub against_api: Vec<AgainstApi>,
+    /// Where another tier that clears becomes the cheapest.
+    pub flips: Vec<FlipPoint>,
+    /// Highest bars that tiers clear: the answer's, and those of cheaper tiers that do not clear the task's.
+    pub bars: Vec<ClearableBar>,
+    /// Cost per 1,000 solved with one input halved and doubled, widest first.
+    pub tornado: Vec<Swing>,
+    /// Value less cost per item, where the assumptions state a value; largest first.
+    pub spreads: Vec<Spread>,
+}
+
+/// The highest bar a tier clears.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClearableBar {
+    /// The tier.
+    pub tier: TierKey,
+    /// The bar.
+    pub bar: f64,
+}
+
+/// What an attempted item is worth on a tier, less what it costs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// The tier.
+    pub tier: TierKey,
+    /// $ per item.
+    pub usd_per_item: Interval,
 }
 
 /// Memory and token prices of one tier at its headline workloads.

@@ -21,6 +21,7 @@ use crate::energy::IdleBaselines;
 use crate::engine::EngineFacts;
 use crate::measure::bandwidth::Bandwidth;
 use crate::measure::host::HostFacts;
+use crate::plan::quote::{self, Prediction};
 use crate::plan::{Tier, TierKey, Workload};
 use crate::quality::Baseline;
 use crate::quality::task::{BarMetric, Decode, Kind};
@@ -184,11 +185,25 @@ pub struct PlanFacts {
     pub level: f64,
     /// Time the run may take, s; `None` if unlimited.
     pub budget_s: Option<f64>,
+    /// What the run was expected to take, said before it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<Prediction>,
+    /// What it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took: Option<quote::Outcome>,
 }
 
 impl Default for PlanFacts {
     fn default() -> Self {
-        Self { workloads: Vec::new(), interleave_seed: 0, bootstrap_seed: 0, level: 0.95, budget_s: None }
+        Self {
+            workloads: Vec::new(),
+            interleave_seed: 0,
+            bootstrap_seed: 0,
+            level: 0.95,
+            budget_s: None,
+            quote: None,
+            took: None,
+        }
     }
 }
 

@@ -125,6 +125,13 @@ fn file_order(a: &str, b: &str) -> Ordering {
     block(a).cmp(&block(b)).then_with(|| a.cmp(b))
 }
 
+/// Storage per weight of the format most tensors of a level have, bits: what is known of a file before its model is. Small
+/// models, whose embeddings weigh most and keep more bits, take up to a bit more.
+#[must_use]
+pub fn nominal_bits_per_weight(level: Level) -> Option<f64> {
+    base(level).bits_per_weight()
+}
+
 /// The number in `blk.N.`; `None`, which sorts first, for tensors outside the blocks.
 fn block(name: &str) -> Option<u32> {
     name.strip_prefix("blk.")?.split_once('.')?.0.parse().ok()

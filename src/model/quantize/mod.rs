@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 
-pub use self::mixture::tensor_types;
+pub use self::mixture::{nominal_bits_per_weight, tensor_types};
 use super::Progress;
 use super::gguf::{Body, GgmlType, Gguf, GgufError, TensorInfo, Value, Writer, file_type_of};
 use crate::plan::Level;

@@ -1,14 +1,15 @@
 //! What tokens and items cost, by [`crate::cost::estimate`].
 
 use crate::cost::CostEstimate;
-use crate::cost::estimate::{EnergyKind, Graded, Readings, estimate};
+use crate::cost::estimate::{EnergyKind, Graded, Readings, estimate, per_1000_solved};
+use crate::cost::uncertainty::{Propagation, scale};
 use crate::energy::Trust;
 use crate::plan::{TierKey, Workload};
 use crate::quality::ItemResult;
 use crate::stats::distribution::normal_quantile;
 use crate::stats::quantile::{mean, variance};
 use crate::store::cell::Outcome;
-use crate::store::derived::{EnergyNumbers, ItemCost, SpeedNumbers, TierNumbers};
+use crate::store::derived::{Derived, EnergyNumbers, ItemCost, SpeedNumbers, TierNumbers};
 use crate::store::record::RawRecord;
 use crate::units::Interval;
 
@@ -42,24 +43,34 @@ fn peak_rss(raw: &RawRecord, tier: &TierKey) -> Option<u64> {
 }
 
 fn token_cost(raw: &RawRecord, prefill: Option<&SpeedNumbers>, decode: Option<&SpeedNumbers>) -> CostEstimate {
+    estimate(&headline_readings(raw, prefill, decode), &raw.cost)
+}
+
+fn headline_readings(raw: &RawRecord, prefill: Option<&SpeedNumbers>, decode: Option<&SpeedNumbers>) -> Readings {
     let rate = |numbers: Option<&SpeedNumbers>| numbers.and_then(|n| n.interval.or_else(|| exact(raw, n.median?)));
     let energies = [prefill, decode].map(|numbers| numbers.and_then(|n| n.energy.as_ref()));
-    let readings = Readings {
+    Readings {
         energy_in: energies[0].and_then(|energy| joules(raw, energy)),
         energy_out: energies[1].and_then(|energy| joules(raw, energy)),
         energy_kind: kind(energies.into_iter().flatten()),
         tps_in: rate(prefill),
         tps_out: rate(decode),
         ..Readings::default()
-    };
-    estimate(&readings, &raw.cost)
+    }
+}
+
+/// Readings per token of a tier at its headline workloads.
+pub(super) fn token_readings(derived: &Derived, tier: &TierKey, raw: &RawRecord) -> Readings {
+    let numbers = derived.tier_of(tier);
+    let speed = |workload: Option<Workload>| derived.speed_of(tier, &workload?);
+    headline_readings(raw, speed(numbers.and_then(|n| n.prefill)), speed(numbers.and_then(|n| n.decode)))
 }
 
 /// The item is what is priced: it takes the place of the input token, with items per second and joules per item as they
 /// were measured while grading. Token prices of other prompt lengths do not enter.
-pub(super) fn item_cost(raw: &RawRecord, items: &[ItemResult], energy: Option<&EnergyNumbers>) -> ItemCost {
+pub(super) fn item_readings(raw: &RawRecord, items: &[ItemResult], energy: Option<&EnergyNumbers>) -> Readings {
     let passes = items.iter().filter(|item| item.pass).count() as u64;
-    let readings = Readings {
+    Readings {
         energy_in: energy.and_then(|energy| joules(raw, energy)),
         energy_kind: kind(energy),
         tps_in: items_per_second(raw, items),
@@ -68,13 +79,34 @@ pub(super) fn item_cost(raw: &RawRecord, items: &[ItemResult], energy: Option<&E
         n_out: Some(0.0),
         graded: Some(Graded { passes, items: items.len() as u64 }),
         ..Readings::default()
-    };
-    let estimate = estimate(&readings, &raw.cost);
+    }
+}
+
+/// What an item costs.
+pub(super) fn item_cost(raw: &RawRecord, readings: &Readings) -> ItemCost {
+    let estimate = estimate(readings, &raw.cost);
     ItemCost {
         energy_included: estimate.energy_included,
         usd_per_item: estimate.usd_per_item,
         usd_per_1k_solved: estimate.usd_per_1k_solved,
+        g_co2e_per_item: estimate.g_co2e_per_item,
+        g_co2e_per_1k_solved: estimate.g_co2e_per_1k_solved,
     }
+}
+
+/// Joules per solved item, those of failed items included.
+pub(super) fn joules_per_solved(readings: &Readings) -> Option<Interval> {
+    let how = match readings.energy_kind {
+        EnergyKind::Estimated => Propagation::Range,
+        EnergyKind::Measured => Propagation::Independent,
+    };
+    per_1000_solved(readings.energy_in?, readings.graded?, how).map(|thousand| scale(thousand, 1e-3))
+}
+
+/// Joules per UTF-8 byte of generated text; `None` if none was generated.
+pub(super) fn joules_per_byte(readings: &Readings, items: &[ItemResult]) -> Option<Interval> {
+    let bytes: usize = items.iter().filter_map(|item| item.raw.as_ref()).map(String::len).sum();
+    (bytes > 0).then(|| readings.energy_in.map(|e| scale(e, items.len() as f64 / bytes as f64)))?
 }
 
 /// 1 / mean time of an item, with the normal interval of the mean; `None` without a positive mean.

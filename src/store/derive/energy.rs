@@ -1,15 +1,20 @@
 //! Energy per token or item from metered windows.
 
-use crate::energy::{Reading, Trust};
+use crate::energy::{Flag, IdleBaselines, Reading, Trust};
 use crate::plan::TierKey;
 use crate::stats::quantile::variance;
 use crate::store::derived::EnergyNumbers;
 use crate::store::record::RawRecord;
 
-/// The idle power a tier's marginal energy subtracts: with this tier loaded, else the run's.
-pub(super) fn idle<'a>(raw: &'a RawRecord, tier: &TierKey) -> Option<&'a Reading> {
-    let own = raw.tiers.iter().find(|facts| facts.key == *tier).and_then(|facts| facts.idle.as_ref());
-    own.and_then(|idle| idle.ready.as_ref()).or(raw.idle.ready.as_ref())
+/// The idle power a tier's marginal energy subtracts: with this tier loaded, else the run's; and without any model.
+pub(super) fn idle(raw: &RawRecord, tier: &TierKey) -> IdleBaselines {
+    let own = raw.tiers.iter().find(|facts| facts.key == *tier).and_then(|facts| facts.idle.clone());
+    let own = own.unwrap_or_default();
+    IdleBaselines {
+        bare: own.bare.or_else(|| raw.idle.bare.clone()),
+        ready: own.ready.or_else(|| raw.idle.ready.clone()),
+        after: own.after.or_else(|| raw.idle.after.clone()),
+    }
 }
 
 /// Energy over units of all valid windows together, with the worst trust class among them. `None` without windows.
@@ -17,14 +22,15 @@ pub(super) fn idle<'a>(raw: &'a RawRecord, tier: &TierKey) -> Option<&'a Reading
 /// The interval is U = 2 u_c (F15): u_A = s/√n over the windows' own ratios, u_B = a e/√3 for a sensor bound ±a, and
 /// u_q = e τ/(T √6) for a counter that ticks every τ over T seconds. An estimate keeps the range it is stated with and
 /// has no total: nothing was measured.
-pub(super) fn per_unit<'a>(
+pub(crate) fn per_unit<'a>(
     windows: impl IntoIterator<Item = (&'a Reading, u64)>,
-    idle: Option<&Reading>,
+    idle: &IdleBaselines,
 ) -> Option<EnergyNumbers> {
     let windows: Vec<(&Reading, u64)> = windows.into_iter().collect();
     let (last, _) = windows.last()?;
     let trust = windows.iter().map(|(reading, _)| reading.trust).max().unwrap_or(Trust::None);
     let mut flags: Vec<_> = windows.iter().flat_map(|(reading, _)| reading.flags.iter().copied()).collect();
+    flags.extend(idle.drifted().then_some(Flag::IdleDrift));
     flags.sort_unstable();
     flags.dedup();
     let valid: Vec<(&Reading, f64, f64)> = windows
@@ -34,8 +40,10 @@ pub(super) fn per_unit<'a>(
     let count: f64 = valid.iter().map(|(_, _, units)| units).sum();
     let joules: f64 = valid.iter().map(|(_, joules, _)| joules).sum();
     let total = (count > 0.0).then(|| joules / count);
-    let net: Option<f64> = valid.iter().map(|(reading, ..)| Some(reading.net(idle?)?.0)).sum();
-    let marginal = total.and(net).map(|net| net / count);
+    let above = |idle: &Option<Reading>| -> Option<f64> {
+        let net: Option<f64> = valid.iter().map(|(reading, ..)| Some(reading.net(idle.as_ref()?)?.0)).sum();
+        total.and(net).map(|net| net / count)
+    };
     let (lo, hi) = range(&windows).or_else(|| uncertainty(&valid, total?)).unzip();
     Some(EnergyNumbers {
         source: last.source.clone(),
@@ -44,7 +52,8 @@ pub(super) fn per_unit<'a>(
         domains: last.domains.clone(),
         windows: valid.len() as u64,
         total,
-        marginal,
+        marginal: above(&idle.ready),
+        above_bare: above(&idle.bare),
         lo,
         hi,
         flags,
@@ -85,7 +94,6 @@ fn uncertainty(valid: &[(&Reading, f64, f64)], e: f64) -> Option<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::energy::Flag;
     use crate::units::Joules;
 
     fn reading(joules: Option<f64>, window_s: f64) -> Reading {
@@ -100,8 +108,15 @@ mod tests {
     #[test]
     fn per_token_energy_follows_the_reference_vectors() {
         // V2: 9000 J in 60 s over 30 requests of 128 further tokens at 45 W idle.
-        let numbers = per_unit([(&reading(Some(9000.0), 60.0), 30 * 128)], Some(&reading(Some(450.0), 10.0))).unwrap();
+        let idle = IdleBaselines {
+            bare: Some(reading(Some(200.0), 10.0)),
+            ready: Some(reading(Some(450.0), 10.0)),
+            after: Some(reading(Some(480.0), 10.0)),
+        };
+        let numbers = per_unit([(&reading(Some(9000.0), 60.0), 30 * 128)], &idle).unwrap();
         assert_eq!((numbers.total, numbers.marginal), (Some(2.343_75), Some(1.640_625)));
+        assert_eq!(numbers.above_bare, Some(7800.0 / 3840.0));
+        assert_eq!(numbers.flags, [Flag::IdleDrift], "48 W after the run, 45 W before it");
         assert_eq!(numbers.lo, None, "one window of an uncharacterized sensor has no interval");
     }
 
@@ -112,7 +127,7 @@ mod tests {
             .iter()
             .map(|e| Reading { sensor_bound: Some(0.05), tick_ms: Some(100.0), ..reading(Some(e * 100.0), 12.0) })
             .collect();
-        let numbers = per_unit(windows.iter().map(|window| (window, 100)), None).unwrap();
+        let numbers = per_unit(windows.iter().map(|window| (window, 100)), &IdleBaselines::default()).unwrap();
         let (e, lo, hi) = (numbers.total.unwrap(), numbers.lo.unwrap(), numbers.hi.unwrap());
         assert!((e - 2.34).abs() < 1e-12);
         assert!(((hi - lo) / 2.0 - 0.140_506_726).abs() < 1e-8, "{}", (hi - lo) / 2.0);
@@ -122,11 +137,11 @@ mod tests {
     #[test]
     fn an_invalid_window_is_not_zero_joules() {
         let (bad, good) = (reading(None, 10.0), reading(Some(50.0), 10.0));
-        let numbers = per_unit([(&bad, 100), (&good, 100)], None).unwrap();
+        let numbers = per_unit([(&bad, 100), (&good, 100)], &IdleBaselines::default()).unwrap();
         assert_eq!((numbers.windows, numbers.total), (1, Some(0.5)));
-        let none = per_unit([(&bad, 100)], None).unwrap();
+        let none = per_unit([(&bad, 100)], &IdleBaselines::default()).unwrap();
         assert_eq!((none.windows, none.total, none.marginal), (0, None, None));
-        assert_eq!(per_unit([], None), None);
+        assert_eq!(per_unit([], &IdleBaselines::default()), None);
     }
 
     #[test]
@@ -137,7 +152,7 @@ mod tests {
             flags: vec![Flag::Hypervisor],
             ..reading(None, 10.0)
         };
-        let numbers = per_unit([(&estimate, 100), (&estimate, 100)], None).unwrap();
+        let numbers = per_unit([(&estimate, 100), (&estimate, 100)], &IdleBaselines::default()).unwrap();
         assert_eq!((numbers.trust, numbers.total), (Trust::Estimated, None));
         assert_eq!((numbers.lo, numbers.hi), (Some(0.4), Some(1.6)));
         assert_eq!(numbers.flags, [Flag::Hypervisor]);

@@ -2,10 +2,13 @@
 
 mod answer;
 mod cost;
+mod economics;
 mod energy;
 mod findings;
 mod speed;
 mod task;
+
+pub(crate) use energy::per_unit as energy_per_unit;
 
 use super::cell::{Outcome, Subject};
 use super::derived::{Derived, SpeedNumbers, TaskNumbers, TierNumbers};
@@ -32,7 +35,9 @@ pub(super) fn derive(raw: &RawRecord) -> Derived {
     let answers = raw.tasks.iter().map(|facts| answer::answer(facts, &tasks)).collect();
     let ladder = ladder(raw, &speed, &tiers, &tasks);
     let findings = findings::findings(raw, &speed, &tasks);
-    Derived { speed, tasks, tiers, answers, ladder, findings }
+    let mut derived = Derived { speed, tasks, tiers, answers, ladder, economics: Vec::new(), findings };
+    derived.economics = economics::economics(raw, &derived);
+    derived
 }
 
 /// Tiers, cheapest first: by the cost of an item where one task is all there is, else by the blended token price, else

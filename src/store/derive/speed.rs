@@ -31,7 +31,7 @@ pub(super) fn numbers(raw: &RawRecord, tier: &TierKey, trials: &SpeedCell) -> Sp
         ttft_s: trials.ttft_s(),
         itl_ms: gap_percentiles(trials),
         relative: relative_to_first(raw, tier, trials),
-        energy: energy::per_unit(trials.windows.iter().map(|w| (&w.reading, w.tokens)), ready),
+        energy: energy::per_unit(trials.windows.iter().map(|w| (&w.reading, w.tokens)), &ready),
         bandwidth_share: median.and_then(|rate| bandwidth_share(raw, tier, trials, rate)),
     }
 }

@@ -24,7 +24,8 @@ pub(super) fn numbers(raw: &RawRecord, tier: &TierKey, facts: &TaskFacts, result
     };
     let (is_timed, is_counted) =
         (|item: &ItemResult| item.elapsed_ns > 0, |item: &ItemResult| item.n_prompt_tokens > 0);
-    let energy = energy::per_unit(shared_windows(results, n), energy::idle(raw, tier));
+    let energy = energy::per_unit(shared_windows(results, n), &energy::idle(raw, tier));
+    let readings = cost::item_readings(raw, items, energy.as_ref());
     Some(TaskNumbers {
         tier: tier.clone(),
         task: facts.name.clone(),
@@ -41,7 +42,9 @@ pub(super) fn numbers(raw: &RawRecord, tier: &TierKey, facts: &TaskFacts, result
             is_counted,
         ),
         generated_per_item: mean_of(|item| f64::from(item.n_gen_tokens), is_counted),
-        cost: cost::item_cost(raw, items, energy.as_ref()),
+        joules_per_solved: cost::joules_per_solved(&readings),
+        joules_per_byte: cost::joules_per_byte(&readings, items),
+        cost: cost::item_cost(raw, &readings),
         energy,
     })
 }
