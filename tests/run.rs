@@ -172,7 +172,13 @@ fn the_quote_says_what_a_run_will_take_and_runs_nothing() {
     assert_eq!(quote["cells"], 15);
     let seconds = |key: &str| quote[key].as_f64().unwrap();
     assert!(seconds("seconds_lo") <= seconds("seconds") && seconds("seconds") <= seconds("seconds_hi"), "{quote}");
-    assert!(quote["usd"].is_null(), "nothing is predicted from nothing");
+    for predicted in ["joules", "usd"] {
+        let end = |key: &str| quote[predicted][key].as_f64().unwrap();
+        assert!(0.0 < end("lo") && end("lo") < end("value") && end("value") < end("hi"), "{quote}");
+    }
+    let dark = ["--offline", "run", "--dry-run", "--meter", "none", "-o", "json"];
+    let dark = json(&tierbench(data.path()).args(dark).assert().success().get_output().stdout);
+    assert_eq!((&dark["joules"], &dark["usd_includes_electricity"]), (&serde_json::Value::Null, &false.into()));
 }
 
 #[test]

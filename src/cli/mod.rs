@@ -8,6 +8,8 @@ mod bench;
 mod cascade;
 mod compare;
 mod completions;
+mod cost;
+mod cost_args;
 mod doctor;
 mod engine_args;
 mod eval;
@@ -83,6 +85,7 @@ enum Command {
     History(history::Args),
     Models(models::Args),
     Tasks(tasks::Args),
+    Cost(cost::Args),
     Prices(prices::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
@@ -136,6 +139,7 @@ fn dispatch(command: Command, ui: &Ui) -> Result<ExitStatus> {
         Command::History(args) => history::run(&args, ui),
         Command::Models(args) => models::run(&args, ui),
         Command::Tasks(args) => tasks::run(&args, ui),
+        Command::Cost(args) => cost::run(&args, ui),
         Command::Prices(args) => prices::run(&args, ui),
         Command::Doctor(args) => doctor::run(&args, ui),
         Command::Completions(args) => completions::run(&args, ui),

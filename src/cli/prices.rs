@@ -6,8 +6,9 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 
 use super::Ui;
+use super::cost_args::user_file;
+use crate::cost::Assumptions;
 use crate::cost::book::{PriceBook, Row};
-use crate::cost::{Assumptions, UserFile};
 use crate::error::{Error, ExitStatus, Result};
 
 /// List, show and check prices, each with its source and date
@@ -80,14 +81,6 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
         Command::Show { id: None, shared } => assumed(shared, ui),
         Command::Check { file } => check(file, ui),
     }
-}
-
-/// Reads the user's price file; without one nothing is changed.
-fn user_file(path: Option<&Path>) -> Result<UserFile> {
-    let Some(path) = path else { return Ok(UserFile::default()) };
-    let text =
-        std::fs::read_to_string(path).map_err(|source| Error::Io { action: "read", path: path.to_owned(), source })?;
-    Ok(UserFile::parse(&path.display().to_string(), &text)?)
 }
 
 /// One row as text: what it is of, its numbers, and where they come from.

@@ -3,7 +3,7 @@
 //! The order of work: resolve the ladder, say what it will take, load every tier, measure speed interleaved, then judge
 //! the tiers from the cheapest up. Every cell is committed to the history when it completes.
 
-pub(super) mod assumptions;
+pub(super) mod energy;
 mod judge;
 mod ladder;
 mod quote;
@@ -15,12 +15,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::cost_args::{self, CostArgs};
 use super::engine_args::EngineArgs;
 use super::meter_args::MeterArgs;
 use super::{OutputFormat, Ui, interrupt};
 use crate::cost::Assumptions;
 use crate::decide::Rule;
-use crate::energy::{self, IdleBaselines, Session, Trust};
+use crate::energy::{IdleBaselines, Session, Trust, open as open_meter};
 use crate::engine::Engine;
 use crate::error::{Error, ExitStatus, Result};
 use crate::measure::bandwidth::Bandwidth;
@@ -40,7 +41,6 @@ use crate::store::history::{History, OpenRun, data_dir, plan_hash};
 use crate::store::prompts::TaskPrompts;
 use crate::store::record::{BuildFacts, PlanFacts, RawRecord, Record, RunFacts, TaskFacts};
 use crate::store::{cell::Cell, clock};
-use assumptions::CostArgs;
 use ladder::Rung;
 
 /// Measure a ladder of tiers, judge them on a task, name the cheapest that clears the bar
@@ -79,6 +79,9 @@ pub(super) struct Args {
     /// Seconds the run may take; what is not judged by then stays undecided
     #[arg(long, default_value_t = 300.0, value_name = "SECONDS")]
     budget: f64,
+    /// Seconds of idle power measured before and after loading and at the end, if there is a meter; 0 for none
+    #[arg(long, default_value_t = 5.0, value_name = "SECONDS")]
+    idle: f64,
     /// Seed of the order of tests, of items and of every interval
     #[arg(long, default_value_t = 42)]
     seed: u64,
@@ -114,14 +117,14 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     let specs = ladder::specs(&args.model, &args.levels, &options)?;
     let k = u32::try_from(specs.len()).unwrap_or(u32::MAX);
     let tasks = load_tasks(args, k)?;
-    let cost = assumptions::facts(&args.cost)?;
+    let cost = cost_args::facts(&args.cost)?;
     if cfg!(debug_assertions) {
         ui.warn("this is a debug build: its speed means nothing; use `cargo run --release`");
     }
     let sysfs = SysFs::new(&ui.sysfs_root);
     let host = HostFacts::read(&sysfs);
     let mut history = History::open_default()?;
-    let quote = quote::quote(&specs, &options, &workloads, &tasks, &host, &history, args)?;
+    let quote = quote::quote(&specs, &options, &workloads, &tasks, &host, &history, &cost, args)?;
     if args.dry_run {
         return quote::print(&quote, args.output, ui);
     }
@@ -148,7 +151,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     }
 
     let clock = Arc::new(Monotonic::default());
-    let session = energy::open(&args.meter.options(ui, args.engine.device), clock.clone())?;
+    let session = open_meter(&args.meter.options(ui, args.engine.device), clock.clone())?;
     let mut run = Run {
         args,
         ui,
@@ -168,9 +171,12 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     };
     run.raw.run.id = run.open.id.clone();
     run.raw.run.started_at = run.open.started_at.clone();
+    run.raw.plan.quote = Some(quote.prediction());
     run.execute()?;
+    let took = quote::took(&run.raw, started.elapsed());
+    ui.note(quote.outcome(&took));
+    run.raw.plan.took = Some(took);
     let record = run.finish()?;
-    ui.note(quote.outcome(started.elapsed()));
     if let Some(path) = &args.record {
         write_atomically(path, Json.render(&record)?.as_bytes())?;
     }
@@ -294,6 +300,7 @@ fn header(args: &Args, host: HostFacts, cost: Assumptions) -> RawRecord {
             bootstrap_seed: args.seed,
             level: 0.95,
             budget_s: Some(args.budget),
+            ..PlanFacts::default()
         },
         tasks: Vec::new(),
         tiers: Vec::new(),
@@ -343,7 +350,8 @@ impl Run<'_> {
     fn execute(&mut self) -> Result<()> {
         self.raw.plan.workloads = self.workloads.clone();
         self.raw.tasks = self.tasks.iter().map(|(_, facts)| facts.clone()).collect();
-        let idle_time = self.is_metered().then_some(Duration::from_secs(5));
+        let idle_time = energy::idle_time(self.args)?;
+        let idle_time = (self.is_metered() && !idle_time.is_zero()).then_some(idle_time);
         if let Some(time) = idle_time {
             self.ui.note(format_args!("measuring idle power for {:.0} s", time.as_secs_f64()));
             self.raw.idle.bare = Some(self.session.idle(time));
@@ -363,6 +371,7 @@ impl Run<'_> {
             }
         }
         self.raw.idle.after = idle_time.map(|time| self.session.idle(time));
+        self.align()?;
         if self.raw.idle.drifted() {
             self.raw
                 .warnings

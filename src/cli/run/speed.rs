@@ -15,7 +15,10 @@ use crate::store::cell::{Cell, Outcome, Subject};
 use crate::store::clock;
 
 /// Share of the budget that speed may take; the rest is for judging.
-const SPEED_SHARE: f64 = 0.4;
+pub(super) const SPEED_SHARE: f64 = 0.4;
+
+/// Time of a cell's trials, and of its warm-up, at most.
+pub(super) const CELL_MOST: Duration = Duration::from_secs(20);
 
 impl Run<'_> {
     pub(super) fn measure_speed(&mut self) -> Result<()> {
@@ -78,8 +81,8 @@ impl Run<'_> {
         }
         let per_cell = self.budget.mul_f64(SPEED_SHARE / cells.len() as f64);
         let protocol = Protocol {
-            budget: per_cell.min(Duration::from_secs(20)),
-            warmup_budget: per_cell.min(Duration::from_secs(20)),
+            budget: per_cell.min(CELL_MOST),
+            warmup_budget: per_cell.min(CELL_MOST),
             energy_window: self.session.advised_window().min(per_cell),
             seed: self.args.seed,
             ..Protocol::default()
