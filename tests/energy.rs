@@ -77,18 +77,30 @@ fn assert_truth_is_inside(record: &Value) {
     let speed = record["derived"]["speed"].as_array().unwrap();
     assert_eq!(speed.len(), 2, "prefill and decode apart");
     for (numbers, cell) in speed.iter().zip(record["raw"]["cells"].as_array().unwrap()) {
-        let (mut joules, mut tokens) = (0.0, 0.0);
+        let (mut joules, mut tokens, mut ratios) = (0.0, 0.0, Vec::new());
+        let (mut tick_ms, mut bound, mut seconds) = (0.0, 0.0, 0.0);
         for window in cell["outcome"]["speed"]["windows"].as_array().unwrap() {
             let (start, length) = (&window["reading"]["started_unix_s"], &window["reading"]["window_s"]);
             let start = start.as_f64().unwrap();
             joules += drawn(start, start + length.as_f64().unwrap());
-            tokens += window["tokens"].as_f64().unwrap();
+            let n = window["tokens"].as_f64().unwrap();
+            tokens += n;
+            ratios.push(window["reading"]["joules"].as_f64().unwrap() / n);
+            seconds += length.as_f64().unwrap();
+            (tick_ms, bound) =
+                (window["reading"]["tick_ms"].as_f64().unwrap(), window["reading"]["sensor_bound"].as_f64().unwrap());
         }
         let energy = &numbers["energy"];
         let (lo, hi) = (energy["lo"].as_f64().unwrap(), energy["hi"].as_f64().unwrap());
         let truth = joules / tokens;
         assert!(lo <= truth && truth <= hi, "{}: drew {truth} J/token, stated {lo} to {hi}", numbers["test"]);
-        assert!(hi - lo < truth, "an interval as wide as its value says nothing: {lo} to {hi}");
+        // The interval is F15's and nothing else: scatter of the windows, bound of the sensor, tick of the meter.
+        let (e, count) = (energy["total"].as_f64().unwrap(), ratios.len() as f64);
+        let mean = ratios.iter().sum::<f64>() / count;
+        let u_a = (ratios.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / (count - 1.0) / count).sqrt();
+        let (u_b, u_q) = (bound * e / 3f64.sqrt(), e * tick_ms / 1000.0 / seconds / 6f64.sqrt());
+        let expanded = 2.0 * (u_a * u_a + u_b * u_b + u_q * u_q).sqrt();
+        assert!(((hi - e) / expanded - 1.0).abs() < 1e-9, "U is {expanded}, stated {lo} to {hi} around {e}");
         assert_eq!((&energy["trust"], &energy["scope"]), (&"wall".into(), &"wall".into()));
         for phase in ["marginal", "above_bare"] {
             assert!(energy[phase].is_f64(), "idle power was measured before and after loading: {energy}");
