@@ -20,7 +20,7 @@ pub(super) struct EngineArgs {
     /// Force an instruction set of the native engine (portable, avx2, avx512, …)
     #[arg(long, value_name = "ISA")]
     pub(super) isa: Option<String>,
-    /// Activations of matrix products: q8 or f32 [default: the engine's own]
+    /// Activations of matrix products: q8, q16 or f32 [default: the engine's own]
     #[arg(long, value_name = "FORMAT")]
     pub(super) activations: Option<String>,
     /// Key/value cache: f16, f32 or q8_0 [default: the engine's own]

@@ -142,7 +142,7 @@ pub struct EngineFacts {
     pub isa: Option<String>,
     /// Threads.
     pub n_threads: u32,
-    /// Activation format of matrix products, e.g. `q8`, `f32`.
+    /// Activation format of matrix products, e.g. `q8`, `q16`, `f32`.
     pub activations: String,
     /// Key/value cache format, e.g. `f16`.
     pub kv_type: String,
@@ -173,7 +173,7 @@ pub struct EngineConfig {
     pub device: DeviceChoice,
     /// Force an instruction set (`portable`, `avx2`, `avx512`, …); `None` takes the best.
     pub isa: Option<String>,
-    /// Activation format (`q8`, `f32`); `None` takes the engine's default.
+    /// Activation format (`q8`, `q16`, `f32`); `None` takes the engine's default.
     pub activations: Option<String>,
     /// Key/value cache format (`f16`, `f32`, `q8_0`); `None` takes the engine's default.
     pub kv_type: Option<String>,

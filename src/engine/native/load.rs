@@ -43,15 +43,19 @@ impl NativeEngine {
         if config.device != DeviceChoice::Cpu {
             return Err(cannot(format!("run on {}: it runs on the processor", config.device)));
         }
-        let wanted = match config.activations.as_deref() {
-            None | Some("q8") => ActFormat::Q8,
-            Some("f32") => ActFormat::F32,
-            Some(other) => return Err(cannot(format!("use activations `{other}`: known are q8, f32"))),
-        };
         let kv_name = config.kv_type.as_deref().unwrap_or("f16");
         let ty = KvType::parse(kv_name)
             .ok_or_else(|| cannot(format!("store keys and values as `{kv_name}`: known are f16, f32, q8_0")))?;
         let isa = weights::choose_isa(config.isa.as_deref())?;
+        let wanted = match config.activations.as_deref() {
+            // Single rows wait for memory, so that a second byte is free; many rows do not, unless they are AMX tiles of
+            // bfloat16.
+            None if isa == Isa::Amx => ActFormat::Q16,
+            None | Some("q8") => ActFormat::Q8,
+            Some("q16") => ActFormat::Q16,
+            Some("f32") => ActFormat::F32,
+            Some(other) => return Err(cannot(format!("use activations `{other}`: known are q8, q16, f32"))),
+        };
         let ops = RowOps::new(level(isa)).ok_or_else(|| cannot(format!("use {isa}: this machine does not run it")))?;
         let hp = Hparams::read(&gguf)?;
         if config.n_ctx > hp.n_ctx_train {
@@ -80,7 +84,11 @@ impl NativeEngine {
             Workspace::new(&weights, &hp, &shape, isa, wanted, rows, threads).map_err(|e| weights::kernel_error(&e))?;
         let pool = Pool::new(threads).map_err(|e| cannot(format!("start {threads} threads: {e}")))?;
         let floats = weights.layers.iter().flat_map(matrices).all(|m| m.weight_type().is_float());
-        let activations = if floats || wanted == ActFormat::F32 { "f32" } else { "q8" };
+        let activations = match wanted {
+            ActFormat::Q8 if !floats => "q8",
+            ActFormat::Q16 if !floats => "q16",
+            _ => "f32",
+        };
         let facts = EngineFacts {
             name: NAME.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -96,7 +104,7 @@ impl NativeEngine {
             model: facts,
             caveats: Vec::new(),
         };
-        Ok(Self { facts, model: Model { hp, weights, ops, wanted }, cache, work, pool, logits: Vec::new() })
+        Ok(Self { facts, model: Model { hp, weights, ops }, cache, work, pool, logits: Vec::new() })
     }
 }
 

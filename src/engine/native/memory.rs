@@ -1,96 +1,23 @@
-//! Memory the engine takes from the system: zeroed regions that cost nothing until touched, and how much is left.
-#![expect(unsafe_code, reason = "mmap, madvise, and buffers several threads write disjoint parts of")]
+//! Memory the engine takes from the system, how much is left, and buffers that threads share.
+#![expect(unsafe_code, reason = "buffers several threads write disjoint parts of")]
 
+use super::kernels::Memory;
 use crate::engine::{EngineError, memory::available_bytes};
-use std::{marker::PhantomData, ptr::NonNull};
+use std::marker::PhantomData;
 
 const MIB: u64 = 1 << 20;
 
-/// A private, zeroed, page-aligned region. Pages count as resident only once touched.
-pub(super) struct Region {
-    start: NonNull<u8>,
-    len: usize,
-}
-
-// SAFETY: the region is plain memory owned by this value; access is governed by whoever holds pointers into it.
-unsafe impl Send for Region {}
-// SAFETY: as above; a shared `Region` only gives out its address.
-unsafe impl Sync for Region {}
-
-impl Region {
-    /// Reserves `len` bytes and asks for 2 MB pages where the system has them.
-    ///
-    /// # Errors
-    /// [`EngineError::OutOfMemory`] when the system refuses the mapping.
-    pub(super) fn reserve(len: usize, what: &'static str, fix: &'static str) -> Result<Self, EngineError> {
-        let refused = || EngineError::OutOfMemory {
-            what,
-            needed_mib: len as u64 / MIB,
-            available_mib: available_bytes().unwrap_or(0) / MIB,
-            fix,
-        };
-        if len == 0 {
-            return Ok(Self { start: NonNull::dangling(), len });
-        }
-        if isize::try_from(len).is_err() {
-            return Err(refused());
-        }
-        #[cfg(unix)]
-        {
-            #[cfg(target_os = "linux")]
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-            #[cfg(not(target_os = "linux"))]
-            let flags = libc::MAP_PRIVATE | libc::MAP_ANON;
-            // SAFETY: a fresh anonymous mapping; no existing memory is affected.
-            let start =
-                unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
-            if start == libc::MAP_FAILED {
-                return Err(refused());
-            }
-            #[cfg(target_os = "linux")]
-            // SAFETY: advice on the mapping just made; a refusal changes nothing but speed.
-            unsafe {
-                libc::madvise(start, len, libc::MADV_HUGEPAGE);
-            }
-            Ok(Self { start: NonNull::new(start.cast()).ok_or_else(refused)?, len })
-        }
-        #[cfg(not(unix))]
-        {
-            let layout = std::alloc::Layout::from_size_align(len, 4096).map_err(|_overflow| refused())?;
-            // SAFETY: `len` is not zero.
-            let start = unsafe { std::alloc::alloc_zeroed(layout) };
-            Ok(Self { start: NonNull::new(start).ok_or_else(refused)?, len })
-        }
-    }
-
-    /// First byte.
-    pub(super) fn as_ptr(&self) -> *mut u8 {
-        self.start.as_ptr()
-    }
-
-    /// Bytes reserved.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
-}
-
-impl Drop for Region {
-    fn drop(&mut self) {
-        if self.len == 0 {
-            return;
-        }
-        #[cfg(unix)]
-        // SAFETY: exactly the mapping `reserve` made; nothing can refer to it any more.
-        unsafe {
-            libc::munmap(self.start.as_ptr().cast(), self.len);
-        }
-        #[cfg(not(unix))]
-        if let Ok(layout) = std::alloc::Layout::from_size_align(self.len, 4096) {
-            // SAFETY: the layout `reserve` allocated with.
-            unsafe { std::alloc::dealloc(self.start.as_ptr(), layout) };
-        }
-    }
+/// Zeroed pages that count as resident only once touched.
+///
+/// # Errors
+/// [`EngineError::OutOfMemory`] when the system refuses the mapping.
+pub(super) fn reserve(bytes: usize, what: &'static str, fix: &'static str) -> Result<Memory, EngineError> {
+    Memory::zeroed(bytes).map_err(|_refused| EngineError::OutOfMemory {
+        what,
+        needed_mib: bytes as u64 / MIB,
+        available_mib: available_bytes().unwrap_or(0) / MIB,
+        fix,
+    })
 }
 
 /// Fails with [`EngineError::OutOfMemory`] if fewer than `bytes` are available. Passes where that cannot be known.
@@ -183,11 +110,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_region_is_zeroed_and_writable_to_its_last_byte() {
-        let region = Region::reserve(3 * 4096 + 5, "test", "none").unwrap();
-        // SAFETY: the only user of the region.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(region.as_ptr(), region.len()) };
-        assert!(bytes.iter().all(|&b| b == 0));
+    fn pages_are_zeroed_and_writable_to_the_last_byte() {
+        let memory = reserve(3 * 4096 + 5, "test", "none").unwrap();
+        // SAFETY: the only user of the memory.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(memory.start(), memory.len()) };
+        assert!(bytes.len() > 3 * 4096 + 4 && bytes.iter().all(|&b| b == 0));
         bytes[3 * 4096 + 4] = 7;
         assert_eq!(bytes[3 * 4096 + 4], 7);
     }
@@ -196,7 +123,7 @@ mod tests {
     fn asking_for_more_than_the_machine_has_names_the_fix() {
         let error = require(u64::MAX / 2, "weights", "use a smaller level").unwrap_err();
         assert!(error.to_string().contains("use a smaller level"), "{error}");
-        assert!(Region::reserve(usize::MAX, "cache", "shorten --ctx").is_err());
+        assert!(reserve(usize::MAX, "cache", "shorten --ctx").is_err());
     }
 
     #[test]

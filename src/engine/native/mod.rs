@@ -7,9 +7,9 @@
 //! graph     the forward pass, one job            pool memory workspace   threads and buffers
 //! ```
 //!
-//! Results have the same bits on any number of threads and however a prompt is cut into batches, with one exception: on
-//! machines with AMX, products of [`kernels::AMX_MIN_ROWS`] rows and more use bfloat16 activations, which are closer to
-//! exact than the 8-bit integers of single rows.
+//! Results have the same bits on any number of threads, however a prompt is cut into batches and whichever rows want
+//! logits, with one exception: on machines with AMX, passes of [`kernels::AMX_MIN_ROWS`] rows and more use bfloat16 in
+//! products and attention, where fewer rows use integers and f32.
 
 mod attention;
 mod graph;
@@ -59,10 +59,10 @@ impl NativeEngine {
         let n_vocab = self.model.hp.n_vocab;
         let mut done = 0;
         for tokens in batch.tokens.chunks(self.work.max_rows) {
-            self.work.places.clear();
+            self.work.all.places.clear();
             for token in tokens {
                 let pos = self.cache.append(token.seq.0)?;
-                self.work.places.push(RowPlace { seq: token.seq.0, pos });
+                self.work.all.places.push(RowPlace { seq: token.seq.0, pos });
             }
             let wanted: Vec<usize> = (0..tokens.len()).filter(|&i| tokens[i].logits).collect();
             let ids: Vec<u32> = tokens.iter().map(|t| t.token).collect();

@@ -2,7 +2,8 @@
 //!
 //! A forward pass of a small model has several barriers per layer and takes a few milliseconds, so waiting must not cost
 //! a system call: workers spin with `pause` for about a millisecond before they sleep. No other pool runs in the hot
-//! path.
+//! path. Where threads outnumber free cores, the one that is waited for needs the core of the one that waits: after some
+//! ten microseconds every wait gives it away again and again.
 #![expect(unsafe_code, reason = "a job borrowed by the caller is lent to workers for the time of `run`")]
 
 use std::{
@@ -17,6 +18,27 @@ use std::{
 
 /// How long a waiting worker spins before it sleeps.
 const SPIN: Duration = Duration::from_millis(1);
+
+/// Looks with a `pause` between them, about ten microseconds, before a wait starts to yield.
+const PAUSES: u32 = 1 << 8;
+
+/// Looks until `done`.
+fn wait_until(mut done: impl FnMut() -> bool) {
+    let mut look = |times: u32| {
+        (0..times).any(|_| {
+            let is_done = done();
+            if !is_done {
+                std::hint::spin_loop();
+            }
+            is_done
+        })
+    };
+    let mut times = PAUSES;
+    while !look(times) {
+        std::thread::yield_now();
+        times = PAUSES / 4;
+    }
+}
 
 /// A cache line of its own, so that a spinning reader does not slow the writer of a neighbouring value.
 #[derive(Default)]
@@ -67,16 +89,10 @@ impl Barrier {
             self.generation.0.store(generation.wrapping_add(1), Release);
             return;
         }
-        let mut spins = 0u32;
-        while self.generation.0.load(Acquire) == generation {
+        wait_until(|| {
             assert!(!self.broken.load(Relaxed), "another thread of the team panicked");
-            spins += 1;
-            // Where threads outnumber free cores, the thread we wait for needs this core.
-            if spins.is_multiple_of(1 << 14) {
-                std::thread::yield_now();
-            }
-            std::hint::spin_loop();
-        }
+            self.generation.0.load(Acquire) != generation
+        });
     }
 }
 
@@ -151,9 +167,7 @@ impl Pool {
         if mine.is_err() {
             shared.barrier.broken.store(true, Relaxed);
         }
-        while shared.finished.0.load(Acquire) < size - 1 {
-            std::hint::spin_loop();
-        }
+        wait_until(|| shared.finished.0.load(Acquire) == size - 1);
         if let Err(panic) = mine {
             resume_unwind(panic);
         }
@@ -200,18 +214,11 @@ fn work(shared: &Shared, id: usize, size: usize) {
 /// Spins, then sleeps, until the number of posted jobs is no longer `seen`; returns the new number.
 fn await_job(shared: &Shared, seen: usize) -> usize {
     let start = Instant::now();
-    loop {
-        for _ in 0..256 {
-            let posted = shared.posted.0.load(Acquire);
-            if posted != seen {
-                return posted;
-            }
-            std::hint::spin_loop();
-        }
-        if start.elapsed() > SPIN {
-            break;
-        }
-    }
+    let mut looks = 0u32;
+    wait_until(|| {
+        looks = looks.wrapping_add(1);
+        shared.posted.0.load(Acquire) != seen || (looks.is_multiple_of(PAUSES) && start.elapsed() > SPIN)
+    });
     let mut slot = shared.job.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         let posted = shared.posted.0.load(Acquire);

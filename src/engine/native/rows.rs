@@ -275,6 +275,43 @@ mod tests {
         }
     }
 
+    /// Every function at every length, each operand against a page that faults.
+    #[cfg(unix)]
+    #[test]
+    fn nothing_outside_a_row_is_touched() {
+        use crate::engine::native::kernels::{
+            Memory,
+            guard::{self, Side},
+        };
+        let row = |n: usize| Memory::zeroed(4 * n.max(1)).unwrap();
+        // SAFETY: memory of this length, used by this test alone and one slice at a time.
+        let floats = |memory: &Memory, n: usize| unsafe {
+            assert_eq!(memory.len(), 4 * n.max(1));
+            std::slice::from_raw_parts_mut(memory.start().cast::<f32>(), n)
+        };
+        for side in [Side::Before, Side::After] {
+            guard::with(side, || {
+                for n in 1..100 {
+                    let memory = [row(n), row(n), row(n)];
+                    let [x, y, out] = memory.each_ref().map(|memory| floats(memory, n));
+                    let half = [row(n / 2), row(n / 2)];
+                    let [cos, sin] = half.each_ref().map(|memory| floats(memory, n / 2));
+                    for ops in every_level() {
+                        x.fill(1.0);
+                        y.fill(0.5);
+                        ops.norm(x, y, 1e-5, out);
+                        ops.norm_in_place(out, y, 1e-5);
+                        ops.add(out, x);
+                        ops.gated(x, y, Gate::GeluTanh);
+                        ops.gated(x, y, Gate::Silu);
+                        ops.rotate(x, cos, sin, 0.5);
+                        assert!(ops.finite(x) && ops.finite(y) && ops.finite(out));
+                    }
+                }
+            });
+        }
+    }
+
     fn every_level() -> impl Iterator<Item = RowOps> {
         levels().into_iter().filter_map(RowOps::new)
     }

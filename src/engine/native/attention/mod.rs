@@ -11,6 +11,8 @@
 mod append;
 mod panels;
 mod schedule;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 use super::{
     kv::{BLOCK, KvCache, KvShape, KvType, PANEL},
@@ -57,10 +59,13 @@ pub(super) struct Scratch {
     state: Vec<f32>,
     /// A panel expanded to f32, for formats that are not read directly.
     panels: Vec<f32>,
+    #[cfg(target_arch = "x86_64")]
+    tiles: Option<tiles::Scratch>,
 }
 
 impl Scratch {
-    pub(super) fn new(shape: &KvShape, group: usize) -> Self {
+    /// `tiles`: whether [`Layer::tiles`] may be asked for.
+    pub(super) fn new(shape: &KvShape, group: usize, tiles: bool) -> Self {
         let rows = UNIT_ROWS.max(group) + MAX_ROWS;
         let expanded = if shape.ty == KvType::Q8 { shape.key_panels().max(SPAN / BLOCK) * PANEL * PANEL } else { 0 };
         Self {
@@ -68,6 +73,8 @@ impl Scratch {
             fresh: vec![0.0; MAX_ROWS * value_width(shape)],
             state: vec![0.0; rows * state_width(shape)],
             panels: vec![0.0; expanded],
+            #[cfg(target_arch = "x86_64")]
+            tiles: tiles.then(|| tiles::Scratch::new(shape, UNIT_ROWS.max(group))),
         }
     }
 }
@@ -95,6 +102,8 @@ pub(super) struct Layer<'a> {
     pub(super) out: SharedPlane<'a>,
     /// `[part][group][state]`.
     pub(super) partial: SharedPlane<'a>,
+    /// Whether units of many rows use AMX: probabilities and values are then rounded to bfloat16.
+    pub(super) tiles: bool,
 }
 
 vectorised! {
@@ -110,8 +119,17 @@ vectorised! {
 /// `level` is available; the cache and queries are complete and not written until the next barrier; no other thread does
 /// the same unit.
 pub(super) unsafe fn run(level: Level, layer: &Layer<'_>, unit: &Unit, scratch: &mut Scratch) {
-    // SAFETY: passed on.
+    // SAFETY: passed on; a scratch for tiles is made only where there is AMX, and holds a state per row of a unit.
     unsafe {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(tiles) = &mut scratch.tiles
+            && layer.tiles
+            && unit.part.is_none()
+            && unit.tokens * layer.heads.group >= tiles::MIN_ROWS
+        {
+            assert!(unit.tokens * layer.heads.group * state_width(layer.cache.shape()) <= scratch.state.len());
+            return tiles::attend(layer, unit, tiles, scratch.state.as_mut_ptr());
+        }
         match layer.cache.shape().ty {
             KvType::F16 => attend_halves(level, layer, unit, scratch),
             // Q8 panels are expanded to floats first.

@@ -1,12 +1,13 @@
 //! Rows of activations in the form the kernels multiply.
 //!
-//! A row is converted once and used by every matrix that reads it. Three forms:
+//! A row is converted once and used by every matrix that reads it. The forms:
 //!
 //! | form | used | error per element |
 //! | --- | --- | --- |
-//! | 8-bit integers, one scale per 32 | [`ActFormat::Q8`] | about 0.5 % of the block's standard deviation (llama.cpp: the same for 32-blocks, per 256 for K-quants) |
+//! | 16-bit integers, one scale per 32 | [`ActFormat::Q16`] | about 0.002 % of the block's standard deviation |
+//! | 8-bit integers, one scale per 32 | [`ActFormat::Q8`] | about 0.5 % of it (llama.cpp: the same for 32-blocks, per 256 for K-quants) |
 //! | f32 | [`ActFormat::F32`] | none |
-//! | bfloat16, in one or two parts | either format, AMX, at least [`super::AMX_MIN_ROWS`] rows | about 0.1 %, or 2⁻¹⁷ with two parts |
+//! | bfloat16, in one or two parts | any format, AMX, at least [`super::AMX_MIN_ROWS`] rows | about 0.1 %, or 2⁻¹⁷ with two parts |
 #![expect(unsafe_code, reason = "threads write disjoint rows of one buffer")]
 
 use super::memory::Memory;
@@ -18,14 +19,23 @@ use super::{AMX_MIN_ROWS, Isa, KernelError};
 pub enum ActFormat {
     /// 8-bit integers with one f32 scale per 32 (on AMX, many rows: bfloat16, which is closer). Quantized weights only.
     Q8,
+    /// 16-bit integers with one f32 scale per 32, as a high and a low byte that are multiplied apart (on AMX, many rows:
+    /// bfloat16). Quantized weights only. Costs nothing while memory is what a product waits for: one row.
+    Q16,
     /// f32; sums in f32 as well. Always used for F32, F16 and BF16 weights.
     F32,
 }
 
+/// Columns that are converted together.
+pub const ACT_BLOCK: usize = 32;
+
 /// What is in the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    Q8,
+    /// Integers of `parts` bytes.
+    Int {
+        parts: usize,
+    },
     F32,
     /// Tiles of 16 rows × 32 columns, `parts` of them per value: the bfloat16 nearest to it, the one nearest to the rest.
     Bf16 {
@@ -33,9 +43,11 @@ pub(super) enum Form {
     },
 }
 
-/// Byte offsets in a [`Form::Q8`] row, which starts with `k` codes.
+/// Byte offsets in a [`Form::Int`] row, which starts with `k` codes or their high bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Q8Row {
+pub(super) struct IntRow {
+    /// The low bytes of two-byte codes: a code is 256 · high + low, both signed.
+    pub(super) low: usize,
     /// f32 scale per 32.
     pub(super) scale: usize,
     /// f32 scale × sum of codes, per 32.
@@ -50,20 +62,21 @@ pub(super) struct Q8Row {
     pub(super) stride: usize,
 }
 
-impl Q8Row {
-    pub(super) const fn new(k: usize) -> Self {
-        let groups = k / 32 * 4;
-        let mut stride = (k + 7 * groups).next_multiple_of(64);
+impl IntRow {
+    pub(super) const fn new(k: usize, parts: usize) -> Self {
+        let (groups, codes) = (k / 32 * 4, k * parts);
+        let mut stride = (codes + 7 * groups).next_multiple_of(64);
         if stride.is_multiple_of(1024) {
             // Eight rows a power of two apart would share few cache sets.
             stride += 64;
         }
         Self {
-            scale: k,
-            scaled_sum: k + groups,
-            neg_sum: k + 2 * groups,
-            scaled_sum16: k + 3 * groups,
-            neg_sum16: k + 5 * groups,
+            low: k,
+            scale: codes,
+            scaled_sum: codes + groups,
+            neg_sum: codes + 2 * groups,
+            scaled_sum16: codes + 3 * groups,
+            neg_sum16: codes + 5 * groups,
             stride,
         }
     }
@@ -92,7 +105,7 @@ impl ActRows {
             return Err(KernelError::UnsupportedIsa(isa));
         }
         let bytes = max_k.min(MAX_K).next_multiple_of(32).checked_add(32).and_then(|k| {
-            let row = Q8Row::new(k).stride.max(4 * k);
+            let row = IntRow::new(k, 2).stride.max(4 * k);
             max_rows.next_multiple_of(16).checked_mul(row)
         });
         let bytes = bytes.ok_or(KernelError::OutOfMemory { mib: usize::MAX >> 20 })?;
@@ -103,21 +116,22 @@ impl ActRows {
     /// Sets shape and format of what will be written next. Nothing is allocated.
     ///
     /// # Errors
-    /// [`KernelError::TooManyRows`] if it does not fit; [`KernelError::BadActivations`] for [`ActFormat::Q8`] with a `k`
-    /// that is not a multiple of 32.
+    /// [`KernelError::TooManyRows`] if it does not fit; [`KernelError::BadActivations`] for integers with a `k` that is
+    /// not a multiple of 32.
     pub fn prepare(&mut self, rows: usize, k: usize, format: ActFormat) -> Result<(), KernelError> {
-        if k > MAX_K || (format == ActFormat::Q8 && !k.is_multiple_of(32)) {
+        if k > MAX_K || (format != ActFormat::F32 && !k.is_multiple_of(32)) {
             return Err(KernelError::BadActivations { k });
         }
         let many = self.isa == Isa::Amx && rows >= AMX_MIN_ROWS;
         let form = match format {
-            ActFormat::Q8 if many => Form::Bf16 { parts: 1 },
             ActFormat::F32 if many => Form::Bf16 { parts: 2 },
-            ActFormat::Q8 => Form::Q8,
+            _ if many => Form::Bf16 { parts: 1 },
+            ActFormat::Q8 => Form::Int { parts: 1 },
+            ActFormat::Q16 => Form::Int { parts: 2 },
             ActFormat::F32 => Form::F32,
         };
         let needed = match form {
-            Form::Q8 => rows.checked_mul(Q8Row::new(k).stride),
+            Form::Int { parts } => rows.checked_mul(IntRow::new(k, parts).stride),
             Form::F32 => rows.checked_mul(4 * k),
             Form::Bf16 { parts } => {
                 rows.checked_next_multiple_of(16).and_then(|rows| rows.checked_mul(2 * parts * k.next_multiple_of(32)))
@@ -166,11 +180,11 @@ impl ActRows {
         self.memory.start()
     }
 
-    /// First byte of a row in [`Form::Q8`] or [`Form::F32`].
+    /// First byte of a row in [`Form::Int`] or [`Form::F32`].
     pub(super) fn row(&self, row: usize) -> *const u8 {
         debug_assert!(row < self.rows);
         let stride = match self.form {
-            Form::Q8 => Q8Row::new(self.k).stride,
+            Form::Int { parts } => IntRow::new(self.k, parts).stride,
             Form::F32 | Form::Bf16 { .. } => 4 * self.k,
         };
         // SAFETY: `prepare` checked that `rows` rows fit.
@@ -185,23 +199,45 @@ impl ActRows {
     /// # Panics
     /// If `row` is not below [`ActRows::rows`] or `x` is shorter than [`ActRows::k`].
     pub unsafe fn quantize_row(&self, row: usize, x: &[f32]) {
+        // SAFETY: passed on.
+        unsafe { self.quantize_part(row, 0, &x[..self.k]) }
+    }
+
+    /// Converts part of a row: `x` is what starts at column `start`, a multiple of [`ACT_BLOCK`], and ends at another or
+    /// with the row. Parts of a row may be converted by different threads.
+    ///
+    /// # Safety
+    /// Until the next barrier no other thread may write the same part or multiply with it.
+    ///
+    /// # Panics
+    /// If `row` is not below [`ActRows::rows`] or the part is none.
+    pub unsafe fn quantize_part(&self, row: usize, start: usize, x: &[f32]) {
         assert!(row < self.rows, "row {row} of {}", self.rows);
-        let x = &x[..self.k];
-        // SAFETY: the row lies inside the memory (`prepare`), and the caller says it is ours.
+        let end = start + x.len();
+        assert!(end <= self.k && start.is_multiple_of(ACT_BLOCK), "columns {start}..{end} of {}", self.k);
+        assert!(end == self.k || end.is_multiple_of(ACT_BLOCK), "columns {start}..{end} of {}", self.k);
+        // SAFETY: the row lies inside the memory (`prepare`), its part in it (asserted), and the caller says it is ours.
         unsafe {
             match self.form {
                 Form::F32 => {
-                    self.row(row).cast_mut().cast::<f32>().copy_from_nonoverlapping(x.as_ptr(), x.len());
+                    let to = self.row(row).cast_mut().cast::<f32>().add(start);
+                    to.copy_from_nonoverlapping(x.as_ptr(), x.len());
                 }
-                Form::Q8 => match self.isa {
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512Vnni | Isa::Amx => super::avx512::quantize_q8(x, self.row(row).cast_mut()),
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => super::avx2::quantize_q8(x, self.row(row).cast_mut()),
-                    _ => quantize_q8(x, self.row(row).cast_mut()),
-                },
+                Form::Int { parts } => {
+                    let to = Part { row: self.row(row).cast_mut(), at: IntRow::new(self.k, parts), start };
+                    match self.isa {
+                        #[cfg(target_arch = "x86_64")]
+                        Isa::Avx512Vnni | Isa::Amx => super::avx512::quantize(x, parts, &to),
+                        #[cfg(target_arch = "x86_64")]
+                        Isa::Avx2 => super::avx2::quantize(x, parts, &to),
+                        _ => quantize(x, parts, &to),
+                    }
+                }
                 #[cfg(target_arch = "x86_64")]
-                Form::Bf16 { parts } => super::amx::split_row(x, row, parts, self.memory.start()),
+                Form::Bf16 { parts } => {
+                    let tiles = super::amx::row_tiles(row, self.k, parts, self.memory.start());
+                    super::amx::split_row(x, parts, tiles.add(start / ACT_BLOCK * parts * super::amx::TILE_BYTES));
+                }
                 #[cfg(not(target_arch = "x86_64"))]
                 Form::Bf16 { .. } => {}
             }
@@ -209,12 +245,64 @@ impl ActRows {
     }
 }
 
-/// Quantizes a row to [`Form::Q8`]: per 32, scale = max |x| / 127, code = x · 127 / max |x| rounded to nearest even.
+/// The largest code of `parts` bytes: 127, or 127 · 256 so that the high byte is no more.
+pub(super) const fn largest_code(parts: usize) -> f32 {
+    if parts == 1 { 127.0 } else { 127.0 * 256.0 }
+}
+
+/// Where part of a row of integers goes.
+pub(super) struct Part {
+    row: *mut u8,
+    at: IntRow,
+    /// First column.
+    start: usize,
+}
+
+impl Part {
+    /// The codes of block `b` of the part, or their high bytes.
+    ///
+    /// # Safety
+    /// The block exists.
+    pub(super) unsafe fn codes(&self, b: usize) -> *mut u8 {
+        // SAFETY: passed on.
+        unsafe { self.row.add(self.start + ACT_BLOCK * b) }
+    }
+
+    /// The low bytes of block `b` of the part.
+    ///
+    /// # Safety
+    /// The block exists, and codes have two bytes.
+    pub(super) unsafe fn low(&self, b: usize) -> *mut u8 {
+        // SAFETY: passed on.
+        unsafe { self.codes(b).add(self.at.low) }
+    }
+
+    /// Fields of block `b` of the part: scale, scaled sum, negative sum (4 bytes each), scaled and negative sums of its
+    /// halves (8 bytes each). They lie beside those of the next blocks.
+    ///
+    /// # Safety
+    /// The block exists.
+    pub(super) unsafe fn fields(&self, b: usize) -> [*mut u8; 5] {
+        let (at, b) = (&self.at, self.start / ACT_BLOCK + b);
+        // SAFETY: passed on.
+        unsafe {
+            [
+                self.row.add(at.scale + 4 * b),
+                self.row.add(at.scaled_sum + 4 * b),
+                self.row.add(at.neg_sum + 4 * b),
+                self.row.add(at.scaled_sum16 + 8 * b),
+                self.row.add(at.neg_sum16 + 8 * b),
+            ]
+        }
+    }
+}
+
+/// Quantizes part of a row to [`Form::Int`]: per 32, scale = max |x| / largest code, code = x / scale rounded to nearest even.
 ///
 /// # Safety
-/// `to` is valid for writes of [`Q8Row::stride`] bytes.
-unsafe fn quantize_q8(x: &[f32], to: *mut u8) {
-    let at = Q8Row::new(x.len());
+/// The part is valid for writes of as many blocks.
+unsafe fn quantize(x: &[f32], parts: usize, to: &Part) {
+    let most = largest_code(parts);
     for (b, x) in x.as_chunks::<32>().0.iter().enumerate() {
         let mut max = 0f32;
         let mut nan = false;
@@ -222,17 +310,31 @@ unsafe fn quantize_q8(x: &[f32], to: *mut u8) {
             max = max.max(x.abs());
             nan |= x.is_nan();
         }
-        let scale = if nan { f32::NAN } else { max / 127.0 };
-        let inverse = if max > 0.0 { 127.0 / max } else { 0.0 };
-        let mut codes = [0i8; 32];
-        for (code, &x) in codes.iter_mut().zip(x) {
-            *code = (x * inverse).round_ties_even() as i8;
+        let scale = if nan { f32::NAN } else { max / most };
+        let inverse = if max > 0.0 { most / max } else { 0.0 };
+        let (mut high, mut low) = ([0i8; 32], [0i8; 32]);
+        for (i, &x) in x.iter().enumerate() {
+            let code = (x * inverse).round_ties_even().clamp(-most, most) as i32;
+            if parts == 1 {
+                high[i] = code as i8;
+            } else {
+                high[i] = ((code + 128) >> 8) as i8;
+                // −128 has no negative, which AVX2 needs.
+                low[i] = (code - (i32::from(high[i]) << 8)).max(-127) as i8;
+            }
         }
-        let sums: [i32; 2] = std::array::from_fn(|h| codes[h * 16..][..16].iter().map(|&c| i32::from(c)).sum());
-        // SAFETY: the caller gives room for the whole row.
+        let sum = |codes: &[i8]| codes.iter().map(|&c| i32::from(c)).sum::<i32>();
+        let sums: [i32; 2] = std::array::from_fn(|h| {
+            let part = 16 * h..16 * h + 16;
+            if parts == 1 { sum(&high[part]) } else { 256 * sum(&high[part.clone()]) + sum(&low[part]) }
+        });
+        // SAFETY: the block exists (caller).
         unsafe {
-            to.add(32 * b).cast::<[i8; 32]>().write_unaligned(codes);
-            put_block(to, &at, b, scale, sums);
+            to.codes(b).cast::<[i8; 32]>().write_unaligned(high);
+            if parts == 2 {
+                to.low(b).cast::<[i8; 32]>().write_unaligned(low);
+            }
+            put_block(to, b, scale, sums);
         }
     }
 }
@@ -240,17 +342,18 @@ unsafe fn quantize_q8(x: &[f32], to: *mut u8) {
 /// Writes the scale of block `b` and everything derived from the sums of its halves.
 ///
 /// # Safety
-/// As [`quantize_q8`].
+/// As [`quantize`].
 #[inline]
-pub(super) unsafe fn put_block(to: *mut u8, at: &Q8Row, b: usize, scale: f32, sums: [i32; 2]) {
+pub(super) unsafe fn put_block(to: &Part, b: usize, scale: f32, sums: [i32; 2]) {
     // Sums of a block with a NaN mean nothing and may overflow.
     let sum = sums[0].wrapping_add(sums[1]);
     // SAFETY: every field lies inside the row.
     unsafe {
-        to.add(at.scale + 4 * b).cast::<f32>().write_unaligned(scale);
-        to.add(at.scaled_sum + 4 * b).cast::<f32>().write_unaligned(scale * sum as f32);
-        to.add(at.neg_sum + 4 * b).cast::<i32>().write_unaligned(sum.wrapping_neg());
-        to.add(at.scaled_sum16 + 8 * b).cast::<[f32; 2]>().write_unaligned(sums.map(|s| scale * s as f32));
-        to.add(at.neg_sum16 + 8 * b).cast::<[i32; 2]>().write_unaligned(sums.map(i32::wrapping_neg));
+        let [to_scale, scaled_sum, neg_sum, scaled_sum16, neg_sum16] = to.fields(b);
+        to_scale.cast::<f32>().write_unaligned(scale);
+        scaled_sum.cast::<f32>().write_unaligned(scale * sum as f32);
+        neg_sum.cast::<i32>().write_unaligned(sum.wrapping_neg());
+        scaled_sum16.cast::<[f32; 2]>().write_unaligned(sums.map(|s| scale * s as f32));
+        neg_sum16.cast::<[i32; 2]>().write_unaligned(sums.map(i32::wrapping_neg));
     }
 }

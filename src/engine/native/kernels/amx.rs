@@ -9,77 +9,41 @@
 //! left out is below 2⁻¹⁶ of a term.
 #![expect(unsafe_code, reason = "AMX has no intrinsics in stable Rust: inline assembly on raw pointers")]
 
-use std::arch::asm;
+mod registers;
+
 use std::arch::x86_64::*;
-use std::sync::OnceLock;
 
 use super::WeightType;
 use super::avx512::{codes, heads, load_float, scale, store};
 use super::format::{BF16, F16, F32, Format, Source, with_quantized};
 use super::packed::TILE;
 use super::product::Product;
+pub(super) use registers::is_available;
+pub(in super::super) use registers::{Registers, TILE_BYTES};
+use registers::{rows_16, rows_16_split, rows_16_split_activations, rows_32, rows_32_split, rows_32_split_activations};
 
-/// Bytes of a tile register: 16 rows of 64.
-const TILE_BYTES: usize = 1024;
-
-/// Whether the processor has AMX for bfloat16 and the system lets us use it (Linux: on request, once per process).
-pub(super) fn is_available() -> bool {
-    static AVAILABLE: OnceLock<bool> = OnceLock::new();
-    *AVAILABLE.get_or_init(|| {
-        const AMX_BF16_AND_TILE: u32 = 1 << 22 | 1 << 24;
-        if !is_x86_feature_detected!("avx512bf16") || __cpuid_count(0, 0).eax < 7 {
-            return false;
-        }
-        __cpuid_count(7, 0).edx & AMX_BF16_AND_TILE == AMX_BF16_AND_TILE && request()
-    })
-}
-
-/// Asks Linux for the 8 KB of tile state; granted to all threads of the process.
-#[cfg(target_os = "linux")]
-fn request() -> bool {
-    const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
-    const XFEATURE_XTILEDATA: libc::c_long = 18;
-    // SAFETY: this system call takes two numbers and changes nothing but the permission.
-    unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn request() -> bool {
-    false
-}
-
-/// All eight tile registers as 16 rows of 64 bytes.
-#[repr(C, align(64))]
-struct TileConfig {
-    palette: u8,
-    start_row: u8,
-    reserved: [u8; 14],
-    row_bytes: [u16; 16],
-    rows: [u8; 16],
-}
-
-static CONFIG: TileConfig = TileConfig {
-    palette: 1,
-    start_row: 0,
-    reserved: [0; 14],
-    row_bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
-    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
-};
-
-/// Writes row `row` of activations: tiles of 16 rows × 32 columns, the parts of a tile one after the other.
+/// Where row `row` of `k` activations starts in tiles of 16 rows × 32 columns, the parts of a tile one after the other.
 ///
 /// # Safety
-/// AVX-512 with bfloat16; `base` is valid for all tiles of the row.
+/// `base` is valid for all tiles of the row.
+pub(in super::super) unsafe fn row_tiles(row: usize, k: usize, parts: usize, base: *mut u8) -> *mut u8 {
+    // SAFETY: inside the row's tiles.
+    unsafe { base.add(row / 16 * k.div_ceil(32) * parts * TILE_BYTES + row % 16 * 64) }
+}
+
+/// Writes a row of activations, or a part that starts with a tile, to its tiles.
+///
+/// # Safety
+/// AVX-512 with bfloat16; `tiles` is what [`row_tiles`] says, and valid for as many tiles.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")]
-pub(super) unsafe fn split_row(x: &[f32], row: usize, parts: usize, base: *mut u8) {
-    let blocks = x.len().div_ceil(32);
+pub(in super::super) unsafe fn split_row(x: &[f32], parts: usize, tiles: *mut u8) {
     for (j, x) in x.chunks(32).enumerate() {
         let mask = u32::MAX >> (32 - x.len());
         // SAFETY: the masks cover the values there are; each part of a tile row is 64 bytes.
         unsafe {
             let x0 = _mm512_maskz_loadu_ps(mask as u16, x.as_ptr());
             let x1 = _mm512_maskz_loadu_ps((mask >> 16) as u16, x.as_ptr().wrapping_add(16));
-            let to = base.add((row / 16 * blocks + j) * parts * TILE_BYTES + row % 16 * 64);
+            let to = tiles.add(j * parts * TILE_BYTES);
             let high = round(x0, x1);
             _mm512_storeu_si512(to.cast(), high);
             if parts == 2 {
@@ -114,7 +78,7 @@ pub(super) unsafe fn multiply(product: &Product<'_>, parts: usize, scratch: *mut
     let ty = product.w.weight_type();
     // SAFETY: passed on.
     unsafe {
-        asm!("ldtilecfg [{}]", in(reg) &raw const CONFIG, options(nostack, readonly));
+        let _registers = Registers::configure();
         match (ty, parts) {
             (WeightType::F32, _) => floats::<F32, 2>(product, scratch),
             (WeightType::F16, _) => floats::<F16, 2>(product, scratch),
@@ -123,7 +87,6 @@ pub(super) unsafe fn multiply(product: &Product<'_>, parts: usize, scratch: *mut
             (_, 1) => with_quantized!(ty, quantized_1, product, scratch),
             _ => with_quantized!(ty, quantized_2, product, scratch),
         }
-        asm!("tilerelease", options(nostack, nomem));
     }
 }
 
@@ -199,7 +162,7 @@ unsafe fn all_panels<const AP: usize, const WP: usize>(product: &Product<'_>, sc
 /// Two f32 columns as one row of a weight tile: pairs of bfloat16, and the pairs of what rounding left out.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 #[inline]
-unsafe fn put_pair<const WP: usize>(w0: __m512, w1: __m512, to: *mut u8) {
+pub(in super::super) unsafe fn put_pair<const WP: usize>(w0: __m512, w1: __m512, to: *mut u8) {
     const INTERLEAVE: [u16; 32] = {
         let mut at = [0; 32];
         let mut i = 0;
@@ -280,105 +243,3 @@ unsafe fn expand_floats<F: Format, const WP: usize>(product: &Product<'_>, t: us
         }
     }
 }
-
-/// Defines the product of 32 or 16 rows with 32 outputs over `blocks` of 32 columns, written to `to` with `stride` bytes
-/// from row to row. `$step` is one block: `a0` and `a1`
-/// point at the tiles of the first and second 16 rows, `b` at those of the weights; sums are in tmm0 to tmm3.
-macro_rules! kernel {
-    ($(#[$doc:meta])* $name:ident, $a_step:expr, $b_step:expr, [$($zero:literal)*], [$($step:literal)*], [$($end:literal)*]) => {
-        $(#[$doc])*
-        unsafe fn $name(a: *const u8, b: *const u8, blocks: usize, to: *mut u8, stride: usize) {
-            if blocks == 0 {
-                return;
-            }
-            // SAFETY: reads `blocks` blocks of tiles, writes 32 outputs of as many rows; tile registers are ours between `ldtilecfg` and
-            // `tilerelease`, and compiled code never uses them.
-            unsafe {
-                asm!(
-                    $($zero,)*
-                    "2:",
-                    $($step,)*
-                    "add {a0}, {a_step}",
-                    "add {a1}, {a_step}",
-                    "add {b}, {b_step}",
-                    "dec {n}",
-                    "jnz 2b",
-                    "/* {c1}: only 32 rows have a second half */",
-                    $($end,)*
-                    a0 = inout(reg) a => _,
-                    a1 = inout(reg) a.wrapping_add(blocks * $a_step) => _,
-                    b = inout(reg) b => _,
-                    n = inout(reg) blocks => _,
-                    c0 = in(reg) to,
-                    c1 = in(reg) to.wrapping_add(16 * stride),
-                    l = in(reg) stride,
-                    s = in(reg) 64usize,
-                    a_step = const $a_step,
-                    b_step = const $b_step,
-                    options(nostack),
-                );
-            }
-        }
-    };
-}
-
-kernel!(rows_32, 1024, 2048,
-    ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
-    ["tileloadd tmm6, [{b} + {s}]" "tileloadd tmm4, [{a0} + {s}]"
-     "tileloadd tmm7, [{b} + {s} + 1024]" "tileloadd tmm5, [{a1} + {s}]"
-     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
-     "tdpbf16ps tmm2, tmm5, tmm6" "tdpbf16ps tmm3, tmm5, tmm7"],
-    ["tilestored [{c0} + {l}], tmm0" "tilestored [{c0} + {l} + 64], tmm1"
-     "tilestored [{c1} + {l}], tmm2" "tilestored [{c1} + {l} + 64], tmm3"]);
-
-kernel!(rows_16, 1024, 2048,
-    ["tilezero tmm0" "tilezero tmm1"],
-    ["tileloadd tmm6, [{b} + {s}]" "tileloadd tmm4, [{a0} + {s}]" "tileloadd tmm7, [{b} + {s} + 1024]"
-     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"],
-    ["tilestored [{c0} + {l}], tmm0" "tilestored [{c0} + {l} + 64], tmm1"]);
-
-kernel!(rows_32_split_activations, 2048, 2048,
-    ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
-    ["tileloadd tmm6, [{b} + {s}]" "tileloadd tmm4, [{a0} + {s}]"
-     "tileloadd tmm7, [{b} + {s} + 1024]" "tileloadd tmm5, [{a1} + {s}]"
-     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
-     "tdpbf16ps tmm2, tmm5, tmm6" "tdpbf16ps tmm3, tmm5, tmm7"
-     "tileloadd tmm4, [{a0} + {s} + 1024]" "tileloadd tmm5, [{a1} + {s} + 1024]"
-     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
-     "tdpbf16ps tmm2, tmm5, tmm6" "tdpbf16ps tmm3, tmm5, tmm7"],
-    ["tilestored [{c0} + {l}], tmm0" "tilestored [{c0} + {l} + 64], tmm1"
-     "tilestored [{c1} + {l}], tmm2" "tilestored [{c1} + {l} + 64], tmm3"]);
-
-kernel!(rows_16_split_activations, 2048, 2048,
-    ["tilezero tmm0" "tilezero tmm1"],
-    ["tileloadd tmm6, [{b} + {s}]" "tileloadd tmm4, [{a0} + {s}]" "tileloadd tmm7, [{b} + {s} + 1024]"
-     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
-     "tileloadd tmm4, [{a0} + {s} + 1024]"
-     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"],
-    ["tilestored [{c0} + {l}], tmm0" "tilestored [{c0} + {l} + 64], tmm1"]);
-
-kernel!(rows_32_split, 2048, 4096,
-    ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
-    ["tileloadd tmm6, [{b} + {s}]" "tileloadd tmm4, [{a0} + {s}]"
-     "tileloadd tmm7, [{b} + {s} + 2048]" "tileloadd tmm5, [{a1} + {s}]"
-     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
-     "tdpbf16ps tmm2, tmm5, tmm6" "tdpbf16ps tmm3, tmm5, tmm7"
-     "tileloadd tmm6, [{b} + {s} + 1024]" "tileloadd tmm7, [{b} + {s} + 3072]"
-     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
-     "tdpbf16ps tmm2, tmm5, tmm6" "tdpbf16ps tmm3, tmm5, tmm7"
-     "tileloadd tmm6, [{b} + {s}]" "tileloadd tmm4, [{a0} + {s} + 1024]"
-     "tileloadd tmm7, [{b} + {s} + 2048]" "tileloadd tmm5, [{a1} + {s} + 1024]"
-     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
-     "tdpbf16ps tmm2, tmm5, tmm6" "tdpbf16ps tmm3, tmm5, tmm7"],
-    ["tilestored [{c0} + {l}], tmm0" "tilestored [{c0} + {l} + 64], tmm1"
-     "tilestored [{c1} + {l}], tmm2" "tilestored [{c1} + {l} + 64], tmm3"]);
-
-kernel!(rows_16_split, 2048, 4096,
-    ["tilezero tmm0" "tilezero tmm1"],
-    ["tileloadd tmm6, [{b} + {s}]" "tileloadd tmm4, [{a0} + {s}]" "tileloadd tmm7, [{b} + {s} + 2048]"
-     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
-     "tileloadd tmm6, [{b} + {s} + 1024]" "tileloadd tmm7, [{b} + {s} + 3072]"
-     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"
-     "tileloadd tmm6, [{b} + {s}]" "tileloadd tmm4, [{a0} + {s} + 1024]" "tileloadd tmm7, [{b} + {s} + 2048]"
-     "tdpbf16ps tmm0, tmm4, tmm6" "tdpbf16ps tmm1, tmm4, tmm7"],
-    ["tilestored [{c0} + {l}], tmm0" "tilestored [{c0} + {l} + 64], tmm1"]);

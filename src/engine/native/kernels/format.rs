@@ -5,7 +5,7 @@
 use std::marker::PhantomData;
 
 use super::WeightType;
-use super::packed::Layout;
+use super::packed::{Layout, block_bytes};
 
 /// A weight type known at compile time, and where its codes are read from.
 pub(super) trait Format {
@@ -17,6 +17,11 @@ pub(super) trait Format {
     const SUBS: usize = Self::TY.block() / 32;
     /// Whether scales are per 16 columns.
     const PER_16: bool = Self::TY.group() == 16;
+    /// Cache lines of a tile per 32 columns, scales included, rounded up.
+    const LINES: usize = {
+        let (scales, codes) = block_bytes(Self::TY);
+        (scales + codes).div_ceil(64 * Self::TY.block().div_ceil(32))
+    };
     /// log2 of the offset of symmetric types.
     const SHIFT: u32 = if Self::TY.offset() == 0 { 0 } else { Self::TY.offset().trailing_zeros() };
     /// Whether there are minima.

@@ -15,7 +15,7 @@ const HUGE: usize = 2 << 20;
 /// Zeroed pages of our own, aligned to 2 MB if they are that long.
 ///
 /// It hands out raw pointers: who writes where is decided by its owner.
-pub(super) struct Memory {
+pub(in super::super) struct Memory {
     start: NonNull<u8>,
     bytes: usize,
     /// What was mapped for it, if that is more.
@@ -31,7 +31,7 @@ unsafe impl Sync for Memory {}
 #[cfg(unix)]
 impl Memory {
     /// Maps at least `bytes`; asks for huge pages before the first one is touched.
-    pub(super) fn zeroed(bytes: usize) -> Result<Self, KernelError> {
+    pub(in super::super) fn zeroed(bytes: usize) -> Result<Self, KernelError> {
         #[cfg(test)]
         if let Some(side) = guard::side() {
             return Ok(guard::map(bytes, side));
@@ -40,17 +40,14 @@ impl Memory {
         let align = if bytes >= HUGE { HUGE } else { 4096 };
         let size = bytes.max(1).checked_next_multiple_of(4096).ok_or_else(no_memory)?;
         let mapped = size.checked_add(align).ok_or_else(no_memory)?;
+        // More may be reserved than there is: it counts once touched, and whoever touches it asked first.
+        #[cfg(target_os = "linux")]
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        #[cfg(not(target_os = "linux"))]
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANON;
         // SAFETY: a new anonymous mapping at an address of the kernel's choice touches nothing that exists.
-        let base = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                mapped,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
+        let base =
+            unsafe { libc::mmap(std::ptr::null_mut(), mapped, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
         if base == libc::MAP_FAILED {
             return Err(no_memory());
         }
@@ -106,7 +103,7 @@ impl Memory {
     }
 
     /// Allocates at least `bytes`.
-    pub(super) fn zeroed(bytes: usize) -> Result<Self, KernelError> {
+    pub(in super::super) fn zeroed(bytes: usize) -> Result<Self, KernelError> {
         let bytes = bytes.max(1);
         let no_memory = || KernelError::OutOfMemory { mib: bytes.div_ceil(1 << 20) };
         let layout = Self::layout(bytes).ok_or_else(no_memory)?;
@@ -132,11 +129,13 @@ impl Drop for Memory {
 }
 
 impl Memory {
-    pub(super) fn start(&self) -> *mut u8 {
+    /// First byte.
+    pub(in super::super) fn start(&self) -> *mut u8 {
         self.start.as_ptr()
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// Bytes.
+    pub(in super::super) fn len(&self) -> usize {
         self.bytes
     }
 }
@@ -190,14 +189,14 @@ impl Arena {
 
 /// For tests: memory that ends, or begins, where an access faults.
 #[cfg(all(test, unix))]
-pub(super) mod guard {
+pub(in super::super) mod guard {
     use std::cell::Cell;
     use std::ptr::NonNull;
 
     use super::Memory;
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(in super::super) enum Side {
+    pub(in crate::engine::native) enum Side {
         Before,
         After,
     }
@@ -206,12 +205,12 @@ pub(super) mod guard {
         static SIDE: Cell<Option<Side>> = const { Cell::new(None) };
     }
 
-    pub(in super::super) fn side() -> Option<Side> {
+    pub(in crate::engine::native) fn side() -> Option<Side> {
         SIDE.get()
     }
 
     /// All memory of this thread that `run` asks for touches an inaccessible page on `side`.
-    pub(in super::super) fn with<T>(side: Side, run: impl FnOnce() -> T) -> T {
+    pub(in crate::engine::native) fn with<T>(side: Side, run: impl FnOnce() -> T) -> T {
         SIDE.set(Some(side));
         let result = run();
         SIDE.set(None);

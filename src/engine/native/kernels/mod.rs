@@ -21,7 +21,7 @@
 
 mod activations;
 #[cfg(target_arch = "x86_64")]
-mod amx;
+pub(super) mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -39,10 +39,13 @@ mod tests;
 mod unpack;
 mod weight_type;
 
-pub use activations::{ActFormat, ActRows};
+pub use activations::{ACT_BLOCK, ActFormat, ActRows};
 pub use block::dequantize_row;
 pub use isa::Isa;
 pub use memory::Arena;
+pub(super) use memory::Memory;
+#[cfg(all(test, unix))]
+pub(super) use memory::guard;
 pub use packed::{PackedMatrix, TILE};
 pub use product::{Out, Scratch, matmul};
 pub use weight_type::WeightType;

@@ -47,20 +47,7 @@ impl Layout {
             return Err(KernelError::BadShape { ty, k });
         }
         let blocks = k / ty.block();
-        let (scale_bytes, code_bytes) = match ty {
-            WeightType::F32 => (0, 4 * TILE),
-            WeightType::F16 | WeightType::BF16 => (0, 2 * TILE),
-            WeightType::Q4_0 => (32, 256),
-            WeightType::Q4_1 => (64, 256),
-            WeightType::Q5_0 => (32, 320),
-            WeightType::Q5_1 => (64, 320),
-            WeightType::Q8_0 => (32, 512),
-            WeightType::Q2_K => (64 + 256, 8 * 128),
-            WeightType::Q3_K => (32 + 256, 8 * 192),
-            WeightType::Q4_K => (64 + 256, 8 * 256),
-            WeightType::Q5_K => (64 + 256, 8 * 320),
-            WeightType::Q6_K => (32 + 256, 8 * 384),
-        };
+        let (scale_bytes, code_bytes) = block_bytes(ty);
         let codes_at = (blocks * scale_bytes).next_multiple_of(64);
         let tile_bytes = (codes_at + blocks * code_bytes).next_multiple_of(64);
         Ok(Self { ty, k, scale_bytes, code_bytes, codes_at, tile_bytes })
@@ -72,6 +59,24 @@ impl Layout {
             256 => self.code_bytes / 8,
             _ => self.code_bytes,
         }
+    }
+}
+
+/// Bytes of scales and of codes per block of 16 outputs.
+pub(super) const fn block_bytes(ty: WeightType) -> (usize, usize) {
+    match ty {
+        WeightType::F32 => (0, 4 * TILE),
+        WeightType::F16 | WeightType::BF16 => (0, 2 * TILE),
+        WeightType::Q4_0 => (32, 256),
+        WeightType::Q4_1 => (64, 256),
+        WeightType::Q5_0 => (32, 320),
+        WeightType::Q5_1 => (64, 320),
+        WeightType::Q8_0 => (32, 512),
+        WeightType::Q2_K => (64 + 256, 8 * 128),
+        WeightType::Q3_K => (32 + 256, 8 * 192),
+        WeightType::Q4_K => (64 + 256, 8 * 256),
+        WeightType::Q5_K => (64 + 256, 8 * 320),
+        WeightType::Q6_K => (32 + 256, 8 * 384),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Products in plain Rust: correct everywhere, the oracle of the vector kernels.
 #![expect(unsafe_code, reason = "reads activations and writes outputs through the pointers of a product")]
 
-use super::activations::{Form, Q8Row};
+use super::activations::{Form, IntRow};
 use super::packed::TILE;
 use super::{Product, unpack};
 
@@ -16,20 +16,20 @@ pub(super) unsafe fn tile(product: &Product<'_>, t: usize) {
     // SAFETY: passed on.
     unsafe {
         match product.x.form() {
-            Form::Q8 => integer(product, t),
+            Form::Int { parts } => integer(product, t, parts),
             Form::F32 | Form::Bf16 { .. } => float(product, t),
         }
     }
 }
 
-unsafe fn integer(product: &Product<'_>, t: usize) {
+unsafe fn integer(product: &Product<'_>, t: usize, parts: usize) {
     let layout = product.w.layout();
     let (ty, k) = (layout.ty, layout.k);
     let tile = product.w.tile(t);
     let per_32 = 32 / ty.group();
     let mut codes = [0; 512];
     let mut sums = [[0f32; TILE]; ROWS];
-    let at = Q8Row::new(k);
+    let at = IntRow::new(k, parts);
     for first in product.rows.clone().step_by(ROWS) {
         let rows = ROWS.min(product.rows.end - first);
         sums[..rows].fill([0.0; TILE]);
@@ -42,18 +42,20 @@ unsafe fn integer(product: &Product<'_>, t: usize) {
                 let row = product.x.row(first + r);
                 // SAFETY: the row holds `k` codes and `k / 32` scales.
                 let (a, d) = unsafe {
-                    (
-                        row.add(32 * s).cast::<[i8; 32]>().read_unaligned(),
-                        row.add(at.scale + 4 * s).cast::<f32>().read_unaligned(),
-                    )
+                    let bytes = |at: usize| row.add(at + 32 * s).cast::<[i8; 32]>().read_unaligned().map(i32::from);
+                    let mut a = bytes(0);
+                    if parts == 2 {
+                        a.iter_mut().zip(bytes(at.low)).for_each(|(a, low)| *a = 256 * *a + low);
+                    }
+                    (a, row.add(at.scale + 4 * s).cast::<f32>().read_unaligned())
                 };
                 for part in 0..per_32 {
                     let columns = part * ty.group()..(part + 1) * ty.group();
-                    let total: i32 = a[columns.clone()].iter().map(|&a| i32::from(a)).sum();
+                    let total: i32 = a[columns.clone()].iter().sum();
                     for (o, sum) in sums.iter_mut().enumerate() {
                         let mut dot = -ty.offset() * total;
                         for c in columns.clone() {
-                            dot += i32::from(codes[c / 4 * 64 + o * 4 + c % 4]) * i32::from(a[c]);
+                            dot += i32::from(codes[c / 4 * 64 + o * 4 + c % 4]) * a[c];
                         }
                         let (scale, min) = unpack::scale(ty, scales, sub * per_32 + part, o);
                         *sum += scale * d * dot as f32 - min * (d * total as f32);

@@ -15,9 +15,9 @@ use super::activations::Form;
 use super::packed::TILE;
 use super::product::Product;
 
-pub(super) use quantize::quantize_q8;
+pub(super) use quantize::quantize;
 
-/// Computes a product whose activations are in [`Form::Q8`] or [`Form::F32`].
+/// Computes a product whose activations are in [`Form::Int`] or [`Form::F32`].
 ///
 /// # Safety
 /// As [`super::matmul`], on a machine with AVX2, FMA and F16C; `scratch` is valid for 256 bytes per column.
@@ -25,7 +25,7 @@ pub(super) unsafe fn multiply(product: &Product<'_>, scratch: *mut u8) {
     // SAFETY: passed on.
     unsafe {
         match product.x.form() {
-            Form::Q8 => integer::multiply(product),
+            Form::Int { parts } => integer::multiply(product, parts),
             Form::F32 | Form::Bf16 { .. } => float::multiply(product, scratch),
         }
     }

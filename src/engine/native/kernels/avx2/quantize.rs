@@ -1,16 +1,16 @@
-//! Rows of f32 to 8-bit integers.
+//! Rows of f32 to integers of one or two bytes.
 
 use std::arch::x86_64::*;
 
-use super::super::activations::{Q8Row, put_block};
+use super::super::activations::{Part, largest_code, put_block};
 
-/// [`super::super::activations::quantize_q8`], with the same result.
+/// [`super::super::activations::quantize`], with the same result.
 ///
 /// # Safety
-/// AVX2; `to` is valid for writes of the row's stride.
+/// AVX2; the part is valid for writes of as many blocks.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(in super::super) unsafe fn quantize_q8(x: &[f32], to: *mut u8) {
-    let at = Q8Row::new(x.len());
+pub(in super::super) unsafe fn quantize(x: &[f32], parts: usize, to: &Part) {
+    let most = largest_code(parts);
     let magnitude = _mm256_set1_epi32(i32::MAX);
     for (b, x) in x.as_chunks::<32>().0.iter().enumerate() {
         // SAFETY: 32 values are read, 32 codes and the block's fields are written.
@@ -26,21 +26,48 @@ pub(in super::super) unsafe fn quantize_q8(x: &[f32], to: *mut u8) {
             let max = _mm_max_epi32(max, _mm_shuffle_epi32::<0b01_00_11_10>(max));
             let max = _mm_max_epi32(max, _mm_shuffle_epi32::<0b10_11_00_01>(max));
             let max = _mm_cvtss_f32(_mm_castsi128_ps(max));
-            let inverse = _mm256_set1_ps(if max > 0.0 { 127.0 / max } else { 0.0 });
+            let inverse = _mm256_set1_ps(if max > 0.0 { most / max } else { 0.0 });
             let mut codes = [_mm256_setzero_si256(); 4];
             for (code, value) in codes.iter_mut().zip(values) {
                 *code = _mm256_cvtps_epi32(_mm256_mul_ps(value, inverse));
             }
-            let low = _mm256_packs_epi32(codes[0], codes[1]);
-            let high = _mm256_packs_epi32(codes[2], codes[3]);
-            // Packing works by 128-bit lanes: put the groups of four back in order.
-            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-            let codes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
-            _mm256_storeu_si256(to.add(32 * b).cast(), codes);
-            let fours = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), codes), _mm256_set1_epi16(1));
+            let fours = if parts == 1 {
+                let codes = bytes(codes);
+                _mm256_storeu_si256(to.codes(b).cast(), codes);
+                sums_of_four(codes)
+            } else {
+                let (mut high, mut low) = ([_mm256_setzero_si256(); 4], [_mm256_setzero_si256(); 4]);
+                for (i, &code) in codes.iter().enumerate() {
+                    high[i] = _mm256_srai_epi32::<8>(_mm256_add_epi32(code, _mm256_set1_epi32(128)));
+                    low[i] = _mm256_sub_epi32(code, _mm256_slli_epi32::<8>(high[i]));
+                }
+                // −128 has no negative, which the product needs.
+                let (high, low) = (bytes(high), _mm256_max_epi8(bytes(low), _mm256_set1_epi8(-127)));
+                _mm256_storeu_si256(to.codes(b).cast(), high);
+                _mm256_storeu_si256(to.low(b).cast(), low);
+                _mm256_add_epi32(_mm256_slli_epi32::<8>(sums_of_four(high)), sums_of_four(low))
+            };
             let pairs = _mm256_hadd_epi32(fours, fours);
             let sums = _mm256_hadd_epi32(pairs, pairs);
-            put_block(to, &at, b, max / 127.0, [_mm256_extract_epi32::<0>(sums), _mm256_extract_epi32::<4>(sums)]);
+            put_block(to, b, max / most, [_mm256_extract_epi32::<0>(sums), _mm256_extract_epi32::<4>(sums)]);
         }
     }
+}
+
+/// 32 numbers as bytes.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn bytes(codes: [__m256i; 4]) -> __m256i {
+    let low = _mm256_packs_epi32(codes[0], codes[1]);
+    let high = _mm256_packs_epi32(codes[2], codes[3]);
+    // Packing works by 128-bit lanes: put the groups of four back in order.
+    let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order)
+}
+
+/// Sums of four neighbours each.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn sums_of_four(codes: __m256i) -> __m256i {
+    _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), codes), _mm256_set1_epi16(1))
 }

@@ -1,9 +1,9 @@
-//! Quantized weights × 8-bit activations.
+//! Quantized weights × activations of one or two bytes.
 
 use std::arch::x86_64::*;
 
 use super::super::WeightType;
-use super::super::activations::Q8Row;
+use super::super::activations::IntRow;
 use super::super::format::{Expanded, Format, Source, with_quantized};
 use super::super::packed::Layout;
 use super::super::product::Product;
@@ -13,20 +13,42 @@ use super::store;
 /// Rows from which a tile is unpacked to memory first: below, unpacking it again for each eight rows is cheaper.
 const EXPAND_MIN_ROWS: usize = 24;
 
-/// How far ahead of the codes the next cache lines are asked for, bytes.
-const AHEAD: usize = 2048;
+/// How far ahead in a tile, and into the next, cache lines are asked for, bytes: far ahead to the second-level cache, which
+/// can wait for more lines at once than the first, then near to the first.
+const FAR: usize = 8192;
+const NEAR: usize = 1024;
 
 /// Computes the product.
 ///
 /// # Safety
 /// As [`super::multiply`].
-pub(super) unsafe fn multiply(product: &Product<'_>, scratch: *mut u8) {
+pub(super) unsafe fn multiply(product: &Product<'_>, parts: usize, scratch: *mut u8) {
+    let ty = product.w.weight_type();
     // SAFETY: passed on.
-    unsafe { with_quantized!(product.w.weight_type(), multiply_as, product, scratch) }
+    unsafe {
+        match parts {
+            1 => with_quantized!(ty, one_byte, product, scratch),
+            _ => with_quantized!(ty, two_bytes, product, scratch),
+        }
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-unsafe fn multiply_as<F: Format>(product: &Product<'_>, scratch: *mut u8) {
+unsafe fn one_byte<F: Format>(product: &Product<'_>, scratch: *mut u8) {
+    // SAFETY: passed on.
+    unsafe { all_tiles::<F, 1>(product, scratch) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+unsafe fn two_bytes<F: Format>(product: &Product<'_>, scratch: *mut u8) {
+    // SAFETY: passed on.
+    unsafe { all_tiles::<F, 2>(product, scratch) }
+}
+
+/// `P`: bytes per activation.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[inline]
+unsafe fn all_tiles<F: Format, const P: usize>(product: &Product<'_>, scratch: *mut u8) {
     let layout = product.w.layout();
     for t in product.tiles.clone() {
         // SAFETY: the tile exists; the scratch has room for it unpacked.
@@ -34,9 +56,9 @@ unsafe fn multiply_as<F: Format>(product: &Product<'_>, scratch: *mut u8) {
             let source = Source::tile(layout, product.w.tile(t).as_ptr());
             if product.rows.len() >= EXPAND_MIN_ROWS {
                 expand::<F>(layout, &source, scratch);
-                all_rows::<Expanded<F>>(product, layout, &Source::expanded(layout, scratch), t);
+                all_rows::<Expanded<F>, P>(product, layout, &Source::expanded(layout, scratch), t);
             } else {
-                all_rows::<F>(product, layout, &source, t);
+                all_rows::<F, P>(product, layout, &source, t);
             }
         }
     }
@@ -44,24 +66,24 @@ unsafe fn multiply_as<F: Format>(product: &Product<'_>, scratch: *mut u8) {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 #[inline]
-unsafe fn all_rows<F: Format>(product: &Product<'_>, layout: &Layout, source: &Source, t: usize) {
+unsafe fn all_rows<F: Format, const P: usize>(product: &Product<'_>, layout: &Layout, source: &Source, t: usize) {
     let mut row = product.rows.start;
     // SAFETY: `some_rows` gets as many rows as are left at least.
     unsafe {
         while product.rows.end - row >= 8 {
-            some_rows::<F, 8>(product, layout, source, row, t);
+            some_rows::<F, P, 8>(product, layout, source, row, t);
             row += 8;
         }
         if product.rows.end - row >= 4 {
-            some_rows::<F, 4>(product, layout, source, row, t);
+            some_rows::<F, P, 4>(product, layout, source, row, t);
             row += 4;
         }
         if product.rows.end - row >= 2 {
-            some_rows::<F, 2>(product, layout, source, row, t);
+            some_rows::<F, P, 2>(product, layout, source, row, t);
             row += 2;
         }
         if product.rows.end > row {
-            some_rows::<F, 1>(product, layout, source, row, t);
+            some_rows::<F, P, 1>(product, layout, source, row, t);
         }
     }
 }
@@ -69,17 +91,18 @@ unsafe fn all_rows<F: Format>(product: &Product<'_>, layout: &Layout, source: &S
 /// One tile × `M` rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 #[inline]
-unsafe fn some_rows<F: Format, const M: usize>(
+unsafe fn some_rows<F: Format, const P: usize, const M: usize>(
     product: &Product<'_>,
     layout: &Layout,
     source: &Source,
     row: usize,
     t: usize,
 ) {
-    let at = Q8Row::new(layout.k);
+    let at = IntRow::new(layout.k, P);
     let rows: [*const u8; M] = std::array::from_fn(|m| product.x.row(row + m));
     let mut sums = [_mm512_setzero_ps(); M];
     let mut p = source.codes;
+    let mut ahead = source.scales;
     // SAFETY: every block, group and activation read exists: `k` is a whole number of blocks.
     unsafe {
         for b in 0..layout.k / F::TY.block() {
@@ -87,9 +110,11 @@ unsafe fn some_rows<F: Format, const M: usize>(
             for s in 0..F::SUBS {
                 let sub = b * F::SUBS + s;
                 if !F::EXPANDED {
-                    for line in 0..source.sub_bytes / 64 {
-                        _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(AHEAD + line * 64).cast());
+                    for line in 0..F::LINES {
+                        _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(FAR + line * 64).cast());
+                        _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(NEAR + line * 64).cast());
                     }
+                    ahead = ahead.wrapping_add(F::LINES * 64);
                 }
                 let w = codes::<F>(p);
                 p = p.add(source.sub_bytes);
@@ -99,8 +124,8 @@ unsafe fn some_rows<F: Format, const M: usize>(
                     for (sum, &x) in sums.iter_mut().zip(&rows) {
                         let d = _mm512_set1_ps(read(x, at.scale + 4 * sub));
                         let start = |half: usize| start::<F>(x, at.neg_sum16 + 8 * sub + 4 * half);
-                        let i0 = dot::<4>([w[0], w[1], w[2], w[3]], x.add(32 * sub), start(0));
-                        let i1 = dot::<4>([w[4], w[5], w[6], w[7]], x.add(32 * sub + 16), start(1));
+                        let i0 = dot::<P, 4>([w[0], w[1], w[2], w[3]], x.add(32 * sub), at.low, start(0));
+                        let i1 = dot::<P, 4>([w[4], w[5], w[6], w[7]], x.add(32 * sub + 16), at.low, start(1));
                         *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(i0), _mm512_mul_ps(s0, d), *sum);
                         *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(i1), _mm512_mul_ps(s1, d), *sum);
                         if F::MIN {
@@ -113,7 +138,8 @@ unsafe fn some_rows<F: Format, const M: usize>(
                     let (scale, min) = scale::<F>(source, heads, b, s);
                     for (sum, &x) in sums.iter_mut().zip(&rows) {
                         let d = _mm512_set1_ps(read(x, at.scale + 4 * sub));
-                        let i = dot::<8>(w, x.add(32 * sub), start::<F>(x, at.neg_sum + 4 * sub));
+                        let start = start::<F>(x, at.neg_sum + 4 * sub);
+                        let i = dot::<P, 8>(w, x.add(32 * sub), at.low, start);
                         *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(i), _mm512_mul_ps(scale, d), *sum);
                         if F::MIN {
                             let a = _mm512_set1_ps(read(x, at.scaled_sum + 4 * sub));
@@ -155,14 +181,21 @@ unsafe fn start<F: Format>(x: *const u8, neg_sum: usize) -> __m512i {
     }
 }
 
-/// `start + Σ w · x` over 4 `N` columns.
+/// `start + Σ w · x` over 4 `N` columns; of two bytes the second is at `low`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 #[inline]
-unsafe fn dot<const N: usize>(w: [__m512i; N], x: *const u8, start: __m512i) -> __m512i {
-    let mut sum = start;
-    for (g, w) in w.into_iter().enumerate() {
-        // SAFETY: the caller's columns exist.
-        sum = _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(unsafe { read(x, 4 * g) }));
+unsafe fn dot<const P: usize, const N: usize>(w: [__m512i; N], x: *const u8, low: usize, start: __m512i) -> __m512i {
+    // SAFETY: the caller's columns exist.
+    let four = |at: usize| unsafe { _mm512_set1_epi32(read(x, at)) };
+    let mut sum = if P == 1 { start } else { _mm512_setzero_si512() };
+    for (g, &w) in w.iter().enumerate() {
+        sum = _mm512_dpbusd_epi32(sum, w, four(4 * g));
+    }
+    if P == 2 {
+        sum = _mm512_add_epi32(_mm512_slli_epi32::<8>(sum), start);
+        for (g, &w) in w.iter().enumerate() {
+            sum = _mm512_dpbusd_epi32(sum, w, four(low + 4 * g));
+        }
     }
     sum
 }

@@ -12,10 +12,10 @@ use super::activations::Form;
 use super::product::Product;
 
 pub(super) use float::load as load_float;
-pub(super) use quantize::quantize_q8;
+pub(super) use quantize::quantize;
 pub(super) use read::{codes, heads, scale};
 
-/// Computes a product whose activations are in [`Form::Q8`] or [`Form::F32`].
+/// Computes a product whose activations are in [`Form::Int`] or [`Form::F32`].
 ///
 /// # Safety
 /// As [`super::matmul`], on a machine with AVX-512; `scratch` is valid for 256 bytes per column.
@@ -23,7 +23,7 @@ pub(super) unsafe fn multiply(product: &Product<'_>, scratch: *mut u8) {
     // SAFETY: passed on.
     unsafe {
         match product.x.form() {
-            Form::Q8 => integer::multiply(product, scratch),
+            Form::Int { parts } => integer::multiply(product, parts, scratch),
             Form::F32 | Form::Bf16 { .. } => float::multiply(product, scratch),
         }
     }

@@ -1,16 +1,16 @@
-//! Rows of f32 to 8-bit integers, four blocks at a time.
+//! Rows of f32 to integers of one or two bytes, four blocks at a time.
 
 use std::arch::x86_64::*;
 
-use super::super::activations::Q8Row;
+use super::super::activations::{Part, largest_code};
 
-/// [`super::super::activations::quantize_q8`], with the same result.
+/// [`super::super::activations::quantize`], with the same result.
 ///
 /// # Safety
-/// AVX-512 with VNNI; `to` is valid for writes of the row's stride.
+/// AVX-512 with VNNI; the part is valid for writes of as many blocks.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
-pub(in super::super) unsafe fn quantize_q8(x: &[f32], to: *mut u8) {
-    let at = Q8Row::new(x.len());
+pub(in super::super) unsafe fn quantize(x: &[f32], parts: usize, to: &Part) {
+    let most = _mm_set1_ps(largest_code(parts));
     let blocks = x.len() / 32;
     for first in (0..blocks).step_by(4) {
         let count = (blocks - first).min(4);
@@ -24,18 +24,30 @@ pub(in super::super) unsafe fn quantize_q8(x: &[f32], to: *mut u8) {
                 *values = [_mm512_loadu_ps(x), _mm512_loadu_ps(x.add(16))];
             }
             let max = largest(&values);
-            let scale = _mm_div_ps(max, _mm_set1_ps(127.0));
+            let scale = _mm_div_ps(max, most);
             let positive = _mm_cmp_ps_mask::<_CMP_GT_OQ>(max, _mm_setzero_ps());
-            let inverse = _mm512_castps128_ps512(_mm_maskz_div_ps(positive, _mm_set1_ps(127.0), max));
+            let inverse = _mm512_castps128_ps512(_mm_maskz_div_ps(positive, most, max));
             let ones = _mm256_set1_epi8(1);
             let mut sums = [_mm256_setzero_si256(); 4];
             for (i, values) in values.iter().enumerate().take(count) {
                 let inverse = _mm512_permutexvar_ps(_mm512_set1_epi32(i as i32), inverse);
-                let low = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(values[0], inverse)));
-                let high = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(values[1], inverse)));
-                let codes = _mm256_set_m128i(high, low);
-                _mm256_storeu_si256(to.add((first + i) * 32).cast(), codes);
-                sums[i] = _mm256_dpbusd_epi32(sums[i], ones, codes);
+                let first_half = _mm512_cvtps_epi32(_mm512_mul_ps(values[0], inverse));
+                let second_half = _mm512_cvtps_epi32(_mm512_mul_ps(values[1], inverse));
+                if parts == 1 {
+                    let codes = bytes(first_half, second_half);
+                    _mm256_storeu_si256(to.codes(first + i).cast(), codes);
+                    sums[i] = _mm256_dpbusd_epi32(sums[i], ones, codes);
+                } else {
+                    let (high0, low0) = split(first_half);
+                    let (high1, low1) = split(second_half);
+                    let high = bytes(high0, high1);
+                    // −128 has no negative, which AVX2 needs.
+                    let low = _mm256_max_epi8(bytes(low0, low1), _mm256_set1_epi8(-127));
+                    _mm256_storeu_si256(to.codes(first + i).cast(), high);
+                    _mm256_storeu_si256(to.low(first + i).cast(), low);
+                    let sum = _mm256_slli_epi32::<8>(_mm256_dpbusd_epi32(sums[i], ones, high));
+                    sums[i] = _mm256_dpbusd_epi32(sum, ones, low);
+                }
             }
             // Lane 0: the sums of the first halves of the four blocks; lane 1: of the second halves.
             let sums = _mm256_hadd_epi32(_mm256_hadd_epi32(sums[0], sums[1]), _mm256_hadd_epi32(sums[2], sums[3]));
@@ -44,16 +56,31 @@ pub(in super::super) unsafe fn quantize_q8(x: &[f32], to: *mut u8) {
             let halves = _mm256_set_m128i(_mm_unpackhi_epi32(low, high), _mm_unpacklo_epi32(low, high));
             let scales = _mm256_set_m128(_mm_unpackhi_ps(scale, scale), _mm_unpacklo_ps(scale, scale));
             let pairs = u8::MAX >> (8 - 2 * count);
-            let field = |at: usize, size: usize| to.add(at + size * first);
-            _mm_mask_storeu_ps(field(at.scale, 4).cast(), exists, scale);
-            _mm_mask_storeu_ps(field(at.scaled_sum, 4).cast(), exists, _mm_mul_ps(scale, _mm_cvtepi32_ps(sum)));
-            _mm_mask_storeu_epi32(field(at.neg_sum, 4).cast(), exists, _mm_sub_epi32(_mm_setzero_si128(), sum));
+            let [to_scale, scaled_sum, neg_sum, scaled_sum16, neg_sum16] = to.fields(first);
+            _mm_mask_storeu_ps(to_scale.cast(), exists, scale);
+            _mm_mask_storeu_ps(scaled_sum.cast(), exists, _mm_mul_ps(scale, _mm_cvtepi32_ps(sum)));
+            _mm_mask_storeu_epi32(neg_sum.cast(), exists, _mm_sub_epi32(_mm_setzero_si128(), sum));
             let scaled = _mm256_mul_ps(scales, _mm256_cvtepi32_ps(halves));
-            _mm256_mask_storeu_ps(field(at.scaled_sum16, 8).cast(), pairs, scaled);
+            _mm256_mask_storeu_ps(scaled_sum16.cast(), pairs, scaled);
             let negative = _mm256_sub_epi32(_mm256_setzero_si256(), halves);
-            _mm256_mask_storeu_epi32(field(at.neg_sum16, 8).cast(), pairs, negative);
+            _mm256_mask_storeu_epi32(neg_sum16.cast(), pairs, negative);
         }
     }
+}
+
+/// 32 numbers as bytes.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[inline]
+fn bytes(first: __m512i, second: __m512i) -> __m256i {
+    _mm256_set_m128i(_mm512_cvtsepi32_epi8(second), _mm512_cvtsepi32_epi8(first))
+}
+
+/// Codes as 256 · high + low.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[inline]
+fn split(codes: __m512i) -> (__m512i, __m512i) {
+    let high = _mm512_srai_epi32::<8>(_mm512_add_epi32(codes, _mm512_set1_epi32(128)));
+    (high, _mm512_sub_epi32(codes, _mm512_slli_epi32::<8>(high)))
 }
 
 /// The largest absolute value of each block; NaN if there is one.

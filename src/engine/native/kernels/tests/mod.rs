@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use proptest::prelude::*;
 
-use super::activations::Q8Row;
+use super::activations::IntRow;
 use super::memory::Memory;
 use super::memory::guard::{self, Side};
 use super::*;
@@ -105,20 +105,33 @@ fn oracle(ty: WeightType, data: &[u8], x: &[f32], n: usize, k: usize) -> Vec<(f6
     out
 }
 
-/// The activations as 8-bit quantization leaves them.
-fn rounded_to_q8(x: &[f32], k: usize) -> Vec<f32> {
-    let acts = activations(Isa::Portable, x, k, ActFormat::Q8);
-    let at = Q8Row::new(k);
+/// Bytes per activation of an integer format.
+fn parts(format: ActFormat) -> usize {
+    if format == ActFormat::Q8 { 1 } else { 2 }
+}
+
+/// The activations as quantization leaves them.
+fn rounded(x: &[f32], k: usize, format: ActFormat) -> Vec<f32> {
+    let acts = activations(Isa::Portable, x, k, format);
+    let at = IntRow::new(k, parts(format));
     let mut out = Vec::with_capacity(x.len());
     for r in 0..acts.rows() {
         for c in 0..k {
             let row = acts.row(r);
-            let (code, scale) =
-                unsafe { (*row.add(c).cast::<i8>(), row.add(at.scale + c / 32 * 4).cast::<f32>().read_unaligned()) };
-            out.push(f32::from(code) * scale);
+            let byte = |at: usize| f32::from(unsafe { *row.add(at + c).cast::<i8>() });
+            let code = if format == ActFormat::Q8 { byte(0) } else { 256.0 * byte(0) + byte(at.low) };
+            out.push(code * unsafe { row.add(at.scale + c / 32 * 4).cast::<f32>().read_unaligned() });
         }
     }
     out
+}
+
+const INTEGERS: [ActFormat; 2] = [ActFormat::Q8, ActFormat::Q16];
+
+/// The formats weights of a type are multiplied with.
+fn formats(w: &PackedMatrix) -> impl Iterator<Item = ActFormat> {
+    let integers = INTEGERS.into_iter().filter(|_| !w.weight_type().is_float());
+    std::iter::once(ActFormat::F32).chain(integers)
 }
 
 fn available() -> impl Iterator<Item = Isa> {
@@ -127,7 +140,7 @@ fn available() -> impl Iterator<Item = Isa> {
 
 /// Whether products of this many rows round both operands to one bfloat16.
 fn is_bf16(isa: Isa, format: ActFormat, rows: usize) -> bool {
-    isa == Isa::Amx && format == ActFormat::Q8 && rows >= AMX_MIN_ROWS
+    isa == Isa::Amx && format != ActFormat::F32 && rows >= AMX_MIN_ROWS
 }
 
 /// Compares every kernel with the oracle on one random problem.
@@ -139,7 +152,7 @@ fn check(ty: WeightType, n: usize, k: usize, m: usize, seed: u64) {
     let exact = oracle(ty, &data, &x, n, k);
     let mut formats = vec![(ActFormat::F32, exact.clone())];
     if !ty.is_float() {
-        formats.push((ActFormat::Q8, oracle(ty, &data, &rounded_to_q8(&x, k), n, k)));
+        formats.extend(INTEGERS.map(|format| (format, oracle(ty, &data, &rounded(&x, k, format), n, k))));
     }
     for isa in available() {
         for (format, expected) in &formats {
@@ -215,7 +228,7 @@ fn a_row_has_the_same_bits_in_any_company() {
         let w = pack(ty, &data, n, k);
         let x: Vec<f32> = (0..m * k).map(|_| random.uniform()).collect();
         for isa in available() {
-            for format in [ActFormat::F32, w.act_format(ActFormat::Q8)] {
+            for format in formats(&w) {
                 let acts = activations(isa, &x, k, format);
                 let whole = part(&w, &acts, 0..m, 0..n);
                 // Fewest rows first prepared alone, then a range of many.
@@ -241,7 +254,7 @@ fn a_row_has_the_same_bits_in_any_company() {
             }
         }
         if Isa::Avx512Vnni.is_available() {
-            for format in [ActFormat::F32, w.act_format(ActFormat::Q8)] {
+            for format in formats(&w) {
                 let [a, b] = [Isa::Avx2, Isa::Avx512Vnni].map(|isa| product(isa, &w, &x, format));
                 assert_eq!(a, b, "{ty:?} {format:?}");
             }
@@ -300,14 +313,20 @@ fn instruction_sets_quantize_activations_alike() {
         if k > 128 {
             x[64..96].fill(0.0);
         }
-        let bytes = |isa: Isa| {
-            let acts = activations(isa, &x, k, ActFormat::Q8);
-            let at = Q8Row::new(k);
-            unsafe { std::slice::from_raw_parts(acts.row(0), at.neg_sum16 + k / 4) }.to_vec()
-        };
-        let expected = bytes(Isa::Portable);
-        for isa in available() {
-            assert!(bytes(isa) == expected, "{isa} k={k}");
+        for format in INTEGERS {
+            let row = IntRow::new(k, parts(format)).neg_sum16 + k / 4;
+            let bytes = |acts: &ActRows| unsafe { std::slice::from_raw_parts(acts.row(0), row) }.to_vec();
+            let expected = bytes(&activations(Isa::Portable, &x, k, format));
+            for isa in available() {
+                let mut acts = activations(isa, &x, k, format);
+                assert!(bytes(&acts) == expected, "{isa} {format:?} k={k}");
+                // Again in parts, the last first.
+                acts.prepare(1, k, format).unwrap();
+                for start in (0..k).step_by(ACT_BLOCK).rev() {
+                    unsafe { acts.quantize_part(0, start, &x[start..start + ACT_BLOCK]) };
+                }
+                assert!(bytes(&acts) == expected, "{isa} {format:?} k={k} in parts");
+            }
         }
     }
 }
