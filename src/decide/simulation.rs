@@ -4,7 +4,7 @@
 //! look at N. Items are correlated across tiers: tier i passes item j when √½ z_j + √½ e_ij < Φ⁻¹(p_i).
 
 use super::ladder::{Outcome, Rung, Step, Strategy, next};
-use super::verdict::{Rule, Verdict};
+use super::verdict::{Question, Rule, State, Verdict};
 use crate::stats::bootstrap::SplitMix64;
 use crate::stats::distribution::normal_quantile;
 use crate::stats::sequential::{Boundaries, Look};
@@ -136,4 +136,64 @@ fn a_clear_ladder_takes_a_third_of_the_full_suite() {
     let full = ITEMS as f64 * COSTS.iter().sum::<f64>();
     let got = simulate(Strategy::CheapestFirst { parking: false }, EASY);
     assert!(got.cost * 3.0 < full, "{got:?} against {full}");
+}
+
+/// Mean items to verdict and share of CLEARS when every item passes with probability `p`, at most `cap` items, through
+/// the state the program itself uses.
+fn verdicts(rule: &Rule, p: f64, cap: u64, runs: u32) -> (f64, f64) {
+    let mut random = SplitMix64::new(7);
+    let (mut items, mut clears) = (0.0, 0.0);
+    for _ in 0..runs {
+        let mut state = State::new(rule.clone()).unwrap();
+        while state.items() < cap && !state.push(random.unit() < p).unwrap().is_decided() {}
+        items += state.items() as f64 / f64::from(runs);
+        clears += f64::from(u8::from(state.verdict() == Verdict::Clears)) / f64::from(runs);
+    }
+    (items, clears)
+}
+
+#[test]
+fn a_tier_takes_as_many_items_as_the_tables_say() {
+    // Quality reference, section 4.5: mean items to verdict, bar 0.8, cap 1000; the last with a margin of 0.05.
+    let rule = Rule { min_items: 0, ..Rule::new(BAR).unwrap() };
+    let margin = Rule { margin: 0.05, ..rule.clone() };
+    for (rule, p, table) in
+        [(&rule, 0.6, 30.0), (&rule, 0.7, 125.0), (&rule, 0.9, 94.0), (&rule, 0.95, 38.0), (&margin, 0.9, 48.0)]
+    {
+        let (items, _) = verdicts(rule, p, 1000, 1500);
+        assert!((items / table - 1.0).abs() < 0.10, "pass rate {p}: {items:.1} items, the table has {table}");
+    }
+}
+
+#[test]
+fn a_tier_at_the_bar_is_rarely_called_either_way() {
+    // With the final look, as `eval` and `run` judge; three standard errors of 1,500 runs are allowed for.
+    let rule = Rule { n_max: Some(ITEMS), ..Rule::new(BAR).unwrap() };
+    let (_, clears) = verdicts(&rule, BAR, ITEMS, 1500);
+    assert!(clears <= 0.05 + 0.017, "{clears} at the bar");
+    let margin = Rule { margin: 0.05, ..rule };
+    let (_, clears) = verdicts(&margin, BAR - 0.05, ITEMS, 1500);
+    assert!(clears <= 0.05 + 0.017, "{clears} at the bar minus the margin");
+}
+
+#[test]
+fn a_suite_is_judged_in_as_many_items_as_the_table_says_and_rarely_wrongly() {
+    // Section 4.6: N = 200, bar 0.8; (passes in the suite, mean items).
+    let rule = Rule { question: Question::Suite { items: ITEMS }, min_items: 0, ..Rule::new(BAR).unwrap() };
+    let mut random = SplitMix64::new(9);
+    for (passes, table) in [(140, 62.0), (159, 175.0), (180, 58.0), (190, 31.0)] {
+        let runs = 600;
+        let (mut items, mut clears) = (0.0, 0.0);
+        let mut suite: Vec<bool> = (0..ITEMS).map(|i| i < passes).collect();
+        for _ in 0..runs {
+            random.shuffle(&mut suite);
+            let mut state = State::new(rule.clone()).unwrap();
+            let decided = suite.iter().any(|&pass| state.push(pass).unwrap().is_decided());
+            assert!(decided, "the last item decides");
+            items += state.items() as f64 / f64::from(runs);
+            clears += f64::from(u8::from(state.verdict() == Verdict::Clears)) / f64::from(runs);
+        }
+        assert!((items / table - 1.0).abs() < 0.10, "{passes} of 200: {items:.1} items, the table has {table}");
+        assert!(passes >= 160 || clears <= 0.05 + 0.027, "{passes} of 200: {clears} CLEARS");
+    }
 }
