@@ -32,6 +32,7 @@ fn cell(i: u32) -> Cell {
         n_gen_tokens: 5,
         elapsed_ns: n + u64::from(i),
         finish_reason: FinishReason::Scored,
+        parts: std::collections::BTreeMap::new(),
         prompt_sha256: "5f".repeat(32),
         joules: None,
     });

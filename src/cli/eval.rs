@@ -23,7 +23,7 @@ use crate::error::{Error, ExitStatus, Result};
 use crate::model::gguf::Gguf;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::{self, ModelFile};
-use crate::quality::task::{BarMetric, Task};
+use crate::quality::task::{BarMetric, Decode, Task};
 use crate::quality::{Baseline, QualityError, best_baseline};
 use crate::report::{Format as _, json::Json};
 use crate::store::cell::Outcome;
@@ -77,6 +77,13 @@ pub(super) struct Args {
     /// Items per task and tier at most
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// How answers are got: by each choice's likelihood, as text held to the choices or the task's JSON schema, or as free
+    /// text [default: the task's own]
+    #[arg(long, value_enum, value_name = "MODE")]
+    decode: Option<Mode>,
+    /// Also get every judged item's answer in the other ways the task knows, and say how far they agree
+    #[arg(long)]
+    agreement: bool,
     /// Go through all items even when the verdict is decided
     #[arg(long)]
     full: bool,
@@ -110,6 +117,27 @@ pub(super) struct Args {
     cost: CostArgs,
 }
 
+/// A value of `--decode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Mode {
+    /// Likelihood of each choice
+    Loglikelihood,
+    /// Text that can only become an answer
+    Constrained,
+    /// Greedy text
+    Free,
+}
+
+impl From<Mode> for Decode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Loglikelihood => Self::Loglikelihood,
+            Mode::Constrained => Self::Constrained,
+            Mode::Free => Self::Free,
+        }
+    }
+}
+
 /// A task with the rule its verdicts follow.
 pub(super) struct Subject {
     pub(super) task: Task,
@@ -136,7 +164,10 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     for spec in &args.task {
         super::tasks::fetch(spec, ui)?;
     }
-    let tasks = args.task.iter().map(|spec| Task::load(spec)).collect::<Result<Vec<_>, _>>()?;
+    let mut tasks = args.task.iter().map(|spec| Task::load(spec)).collect::<Result<Vec<_>, _>>()?;
+    for task in &mut tasks {
+        decode_as(args, task)?;
+    }
     if let Some(place) = args.show {
         let tokenizer = match args.model.first() {
             Some(spec) => Some(tokenizer(&model::resolve(spec, &ui.source_options()?, &mut ui.bar())?)?),
@@ -226,6 +257,19 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
         }
     }
     Ok(if stopped { ExitStatus::Interrupted } else { status(args, &subjects, &cells) })
+}
+
+/// Sets how the task's answers are got, if `--decode` says so.
+fn decode_as(args: &Args, task: &mut Task) -> Result<()> {
+    let Some(mode) = args.decode.map(Decode::from) else { return Ok(()) };
+    let known = task.modes();
+    if !known.contains(&mode) {
+        let known: Vec<_> = known.into_iter().map(Decode::name).collect();
+        let (task, mode) = (&task.name, mode.name());
+        return Err(Error::Usage(format!("--decode {mode}: with task `{task}` use {}", known.join(" or "))));
+    }
+    task.decode = mode;
+    Ok(())
 }
 
 /// The tiers named, cheapest first, and the reference's place among them.

@@ -59,30 +59,45 @@ fn choices(task: &Task, prompter: &Prompter) -> Result<Vec<Baseline>, QualityErr
 
 fn texts(task: &Task, prompter: &Prompter) -> Result<Vec<Baseline>, QualityError> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    // Name → the answer to each item, in order; names come from the scorer and are the same for every item.
+    let mut trivial: Vec<(String, Vec<String>)> = Vec::new();
     for item in &task.items {
         if let Gold::Texts(texts) = prompter.gold(item)? {
             for text in texts {
                 *counts.entry(text).or_default() += 1;
             }
         }
+        for (name, answer) in task.scorer.trivial(item)? {
+            match trivial.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, answers)) => answers.push(answer),
+                None => trivial.push((name, vec![answer])),
+            }
+        }
     }
+    let n = task.items.len();
+    trivial.insert(0, ("empty answer".into(), vec![String::new(); n]));
     let constant = counts.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(&a.0)));
-    let mut all = vec![constant_answer(task, prompter, "empty answer", "")?];
-    if let Some((text, n)) = constant
-        && n > 1
+    if let Some((text, count)) = constant
+        && count > 1
     {
-        all.push(constant_answer(task, prompter, "the commonest answer", &text)?);
+        trivial.push(("the commonest answer".into(), vec![text; n]));
     }
-    Ok(all)
+    if let Some(shot) = task.shots.first()
+        && let Gold::Texts(texts) = prompter.gold(shot)?
+    {
+        let text = texts.into_iter().next().unwrap_or_default();
+        trivial.push(("the first worked example's answer".into(), vec![text; n]));
+    }
+    trivial.into_iter().map(|(name, answers)| fixed_answers(task, prompter, name, &answers)).collect()
 }
 
-fn constant_answer(task: &Task, prompter: &Prompter, name: &str, text: &str) -> Result<Baseline, QualityError> {
+fn fixed_answers(task: &Task, prompter: &Prompter, name: String, answers: &[String]) -> Result<Baseline, QualityError> {
     let n = task.items.len() as f64;
     let (mut passes, mut total) = (0.0, 0.0);
-    for item in &task.items {
-        let score = task.scorer.score(item, &prompter.gold(item)?, &[], text)?;
+    for (item, answer) in task.items.iter().zip(answers) {
+        let score = task.scorer.score(item, &prompter.gold(item)?, &[], answer)?;
         passes += f64::from(u8::from(score.pass));
         total += score.value;
     }
-    Ok(Baseline { name: name.into(), pass_rate: passes / n, mean_score: total / n })
+    Ok(Baseline { name, pass_rate: passes / n, mean_score: total / n })
 }

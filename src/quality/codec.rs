@@ -17,6 +17,12 @@ pub trait Codec {
 
     /// Whether `id` ends an answer (EOS, end of turn).
     fn is_end(&self, id: u32) -> bool;
+
+    /// The token that ends a text, if there is one.
+    fn end(&self) -> Option<u32>;
+
+    /// Bytes of every token, by id; none for special tokens, which no text holds.
+    fn pieces(&self) -> Vec<Vec<u8>>;
 }
 
 impl Codec for Tokenizer {
@@ -30,6 +36,15 @@ impl Codec for Tokenizer {
 
     fn is_end(&self, id: u32) -> bool {
         Self::is_end(self, id)
+    }
+
+    fn end(&self) -> Option<u32> {
+        self.eos()
+    }
+
+    fn pieces(&self) -> Vec<Vec<u8>> {
+        let n = u32::try_from(self.n_vocab()).unwrap_or(u32::MAX);
+        (0..n).map(|id| if self.is_special(id) { Vec::new() } else { self.decode_bytes(&[id], true) }).collect()
     }
 }
 
@@ -51,5 +66,13 @@ impl Codec for ByteCodec {
 
     fn is_end(&self, id: u32) -> bool {
         id == 256
+    }
+
+    fn end(&self) -> Option<u32> {
+        Some(256)
+    }
+
+    fn pieces(&self) -> Vec<Vec<u8>> {
+        (0..=255u8).map(|byte| vec![byte]).chain([Vec::new()]).collect()
     }
 }

@@ -110,6 +110,21 @@ pub enum QualityError {
         /// The regex engine's words.
         reason: String,
     },
+    /// A column a scorer reads that it cannot use.
+    #[error("item {item} (line {line}), `{key}`: {reason}")]
+    BadColumn {
+        /// Item id.
+        item: String,
+        /// Its line, from 1.
+        line: usize,
+        /// The column or key.
+        key: &'static str,
+        /// Why, and what would be right.
+        reason: String,
+    },
+    /// An answer that cannot be held to its form.
+    #[error("constrained decoding: {0}")]
+    Constraint(String),
     /// A bar that anyone clears.
     #[error(
         "the bar {bar} is below what `{baseline}` reaches without a model ({reaches:.3}) on task `{task}`: \

@@ -1,15 +1,16 @@
 //! The evaluation loop: items in a fixed seeded order, in groups the engine can hold, one result after the other.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
 use sha2::{Digest as _, Sha256};
 
+use super::constrain::{Constraint, Labels, Schema};
 use super::prompt::Prompter;
 use super::request::{ChoiceRequest, TextRequest};
-use super::score::{Score, confidence, pick};
+use super::score::{Score, confidence, mentioned, pick};
 use super::session::{ChoiceOutcome, Effort, Session, TextOutcome};
-use super::task::{Generation, Item, Normalize, Output, Task};
+use super::task::{Decode, Generation, Item, Normalize, Output, Task};
 use super::{ChoiceResult, Codec, FinishReason, ItemResult, QualityError};
 use crate::engine::Engine;
 
@@ -22,6 +23,8 @@ pub struct EvalOptions<'a> {
     pub limit: Option<usize>,
     /// Results of an earlier run of the same tier, task and seed: they must be the beginning of the order.
     pub done: &'a [ItemResult],
+    /// How answers are got; the task's own way without it.
+    pub decode: Option<Decode>,
 }
 
 /// What a walk was, beside its items.
@@ -60,12 +63,25 @@ pub fn evaluate(
     on_item: &mut dyn FnMut(ItemResult) -> ControlFlow<()>,
 ) -> Result<Evaluated, QualityError> {
     let prompter = Prompter::new(task)?;
+    let decode = options.decode.unwrap_or(task.decode);
+    if !task.modes().contains(&decode) {
+        let known: Vec<_> = task.modes().into_iter().map(Decode::name).collect();
+        return Err(QualityError::BadKey {
+            path: task.name.clone().into(),
+            key: "decode".into(),
+            reason: format!("`{}`: with this task use {}", decode.name(), known.join(" or ")),
+        });
+    }
+    let schema = match (&task.schema, decode) {
+        (Some(schema), Decode::Constrained) => Some(Schema::new(codec, schema)?),
+        _ => None,
+    };
     let mut order = item_order(task, options.seed);
     order.truncate(options.limit.unwrap_or(usize::MAX));
     check_done(task, &order, options.done)?;
     let mut session = Session::new(engine)?;
     let prefix = session.hold(&shared_tokens(task, &prompter, codec, &order)?)?;
-    let mut walk = Walk { task, prompter, codec, session, content_free: HashMap::new() };
+    let mut walk = Walk { task, decode, schema, prompter, codec, session, content_free: HashMap::new() };
     let mut evaluated =
         Evaluated { items: 0, complete: false, prefix_tokens: prefix.n_prompt, prefix_ns: prefix.elapsed_ns };
     let mut rest = order.get(options.done.len()..).unwrap_or_default();
@@ -115,9 +131,13 @@ fn shared_tokens(
 
 /// Items whose requests are built in one go.
 const LOOK_AHEAD: usize = 16;
+/// Tokens in which a free answer to a multiple-choice item must name its choice.
+const CHOICE_TOKENS: u32 = 24;
 
 struct Walk<'a> {
     task: &'a Task,
+    decode: Decode,
+    schema: Option<Schema>,
     prompter: Prompter,
     codec: &'a dyn Codec,
     session: Session<'a>,
@@ -130,7 +150,10 @@ impl Walk<'_> {
     fn group(&mut self, order: &[usize]) -> Result<Vec<ItemResult>, QualityError> {
         let items: Vec<&Item> = order.iter().take(LOOK_AHEAD).map(|&i| &self.task.items[i]).collect();
         match &self.task.output {
-            Output::Choice { normalize, content_free } => self.choice_group(&items, *normalize, content_free.as_ref()),
+            Output::Choice { normalize, content_free } if self.decode == Decode::Loglikelihood => {
+                self.choice_group(&items, *normalize, content_free.as_ref())
+            }
+            Output::Choice { .. } => self.named_choice_group(&items),
             Output::Generate { generation, .. } => self.text_group(&items, generation),
         }
     }
@@ -225,8 +248,42 @@ impl Walk<'_> {
             requests.push(TextRequest { context });
         }
         let n = self.session.fit_texts(&requests);
-        let outcomes = self.session.texts(self.codec, &requests[..n], limits)?;
+        let constraint = |schema: &Schema| Box::new(schema.constraint()) as Box<dyn Constraint>;
+        let constraints =
+            self.schema.iter().flat_map(|schema| std::iter::repeat_n(schema, n).map(constraint)).collect();
+        let outcomes = self.session.texts(self.codec, &requests[..n], constraints, limits)?;
         items.iter().zip(outcomes).map(|(item, outcome)| self.text_result(item, outcome)).collect()
+    }
+
+    /// Multiple choice by what the model writes: held to the choices, or freely and searched for the first one named.
+    fn named_choice_group(&mut self, items: &[&Item]) -> Result<Vec<ItemResult>, QualityError> {
+        let limits = Generation { until: vec!["\n".into()], max_gen_toks: CHOICE_TOKENS };
+        let (mut requests, mut constraints) = (Vec::new(), Vec::new());
+        for item in items {
+            let ChoiceRequest { context, continuations } = self.choice_request(item)?;
+            requests.push(TextRequest { context });
+            if self.decode == Decode::Constrained {
+                constraints.push(Box::new(Labels::new(continuations)) as Box<dyn Constraint>);
+            }
+        }
+        let n = self.session.fit_texts(&requests);
+        constraints.truncate(n);
+        let outcomes = self.session.texts(self.codec, &requests[..n], constraints, &limits)?;
+        items.iter().zip(outcomes).map(|(item, outcome)| self.named_choice_result(item, outcome)).collect()
+    }
+
+    /// A choice counts once it has been named: what a free answer says behind it, or where it is cut, does not matter.
+    fn named_choice_result(&self, item: &Item, outcome: TextOutcome) -> Result<ItemResult, QualityError> {
+        let mut result = self.blank(item, outcome.effort)?;
+        result.finish_reason = outcome.finish;
+        result.confidence = outcome.mean_logprob;
+        let choices = self.prompter.choices(item)?;
+        if let Some(answer) = mentioned(&choices, &outcome.text).map(|i| choices[i].clone()) {
+            let score = self.task.scorer.score(item, &self.prompter.gold(item)?, &choices, &answer)?;
+            (result.score, result.pass, result.answer) = (score.value, score.pass, Some(answer));
+        }
+        result.raw = Some(outcome.text);
+        Ok(result)
     }
 
     fn text_result(&self, item: &Item, outcome: TextOutcome) -> Result<ItemResult, QualityError> {
@@ -238,6 +295,7 @@ impl Walk<'_> {
         let whole = outcome.finish == FinishReason::Stop;
         result.pass = whole && score.pass;
         result.score = if whole { score.value } else { 0.0 };
+        result.parts = score.parts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         result.answer = (outcome.finish != FinishReason::Context).then_some(answer);
         result.raw = Some(outcome.text);
         Ok(result)
@@ -253,6 +311,7 @@ impl Walk<'_> {
             answer: None,
             raw: None,
             score: 0.0,
+            parts: BTreeMap::new(),
             pass: false,
             confidence: None,
             n_prompt_tokens: effort.n_prompt,
@@ -370,11 +429,12 @@ mod tests {
     fn a_run_resumes_where_it_stopped_and_refuses_foreign_results() {
         let task = task(CHOICE, 10);
         let (_, all) = run(&task, 4, 256, &EvalOptions { seed: 3, ..EvalOptions::default() });
-        let (evaluated, rest) = run(&task, 4, 256, &EvalOptions { seed: 3, limit: Some(8), done: &all[..5] });
+        let (evaluated, rest) =
+            run(&task, 4, 256, &EvalOptions { seed: 3, limit: Some(8), done: &all[..5], decode: None });
         let ids = |results: &[ItemResult]| results.iter().map(|r| r.item.clone()).collect::<Vec<_>>();
         assert_eq!((evaluated.items, ids(&rest)), (3, ids(&all[5..8])));
         let mut engine = MockEngine::new(contract::facts(257, 256), &EngineConfig::default());
-        let options = EvalOptions { seed: 4, limit: None, done: &all[..5] };
+        let options = EvalOptions { seed: 4, limit: None, done: &all[..5], decode: None };
         let error = evaluate(&task, &ByteCodec, &mut engine, &options, &mut |_| ControlFlow::Continue(()));
         assert!(matches!(error, Err(QualityError::ResumeMismatch { .. })), "{error:?}");
     }
@@ -412,6 +472,47 @@ mod tests {
         let (long, short): (Vec<_>, Vec<_>) = results.iter().partition(|r| r.finish_reason == FinishReason::Context);
         assert!(!long.is_empty() && !short.is_empty(), "{} {}", long.len(), short.len());
         assert!(long.iter().all(|r| !r.pass && r.answer.is_none() && r.choices.is_empty()));
+    }
+
+    #[test]
+    fn every_mode_judges_the_same_items_however_they_are_grouped() {
+        let task = task(CHOICE, 12);
+        for decode in task.modes() {
+            let options = EvalOptions { decode: Some(decode), ..EvalOptions::default() };
+            let (evaluated, alone) = run(&task, 1, 256, &options);
+            assert!(evaluated.complete && alone.len() == 12);
+            let (_, together) = run(&task, 5, 256, &options);
+            for (a, b) in alone.iter().zip(&together) {
+                let b = ItemResult { n_cached_tokens: a.n_cached_tokens, ..b.clone() };
+                assert_eq!(*a, b, "{decode:?}");
+            }
+            if decode == Decode::Constrained {
+                let named = |r: &ItemResult| r.answer.as_deref().is_some_and(|a| ["x", "yes", "no"].contains(&a));
+                assert!(alone.iter().all(|r| named(r) && r.finish_reason == FinishReason::Stop), "{alone:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn text_held_to_a_schema_has_its_form() {
+        let schema =
+            "{ type: object, additionalProperties: false, required: [a], properties: { a: { enum: [p, q] } } }";
+        let task = task(&format!("{TEXT}tier: {{ decode: constrained, schema: {schema} }}\n"), 6);
+        let (_, results) = run(&task, 4, 256, &EvalOptions::default());
+        for result in results {
+            let raw = result.raw.unwrap();
+            assert!([" {\"a\":\"p\"}", " {\"a\":\"q\"}"].contains(&raw.as_str()), "{raw:?}");
+            assert_eq!(result.finish_reason, FinishReason::Stop);
+        }
+    }
+
+    #[test]
+    fn a_mode_the_task_does_not_know_is_refused() {
+        let task = task(TEXT, 3);
+        let mut engine = MockEngine::new(contract::facts(257, 256), &EngineConfig::default());
+        let options = EvalOptions { decode: Some(Decode::Constrained), ..EvalOptions::default() };
+        let error = evaluate(&task, &ByteCodec, &mut engine, &options, &mut |_| ControlFlow::Continue(()));
+        assert!(error.unwrap_err().to_string().contains("`constrained`: with this task use free"));
     }
 
     #[test]

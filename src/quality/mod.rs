@@ -8,9 +8,11 @@
 //! This room knows nothing of verdicts, costs, records or terminals.
 
 mod baseline;
+mod breakdown;
 #[cfg(test)]
 mod broken;
 mod codec;
+pub mod constrain;
 mod error;
 mod evaluate;
 mod extent;
@@ -21,11 +23,13 @@ pub mod log;
 pub mod prompt;
 pub mod request;
 mod result;
+mod sandbox;
 pub mod score;
 pub mod session;
 pub mod task;
 
 pub use baseline::{Baseline, baselines, best_baseline};
+pub use breakdown::{Agreement, agreement, breakdown};
 pub use codec::Codec;
 pub use error::QualityError;
 pub use evaluate::{EvalOptions, Evaluated, evaluate, item_order};

@@ -1,5 +1,7 @@
 //! What is kept of every item: the raw sample of this room.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Why a model stopped answering.
@@ -45,6 +47,9 @@ pub struct ItemResult {
     pub raw: Option<String>,
     /// Score in [0, 1].
     pub score: f64,
+    /// What else the scorer saw, by name; see [`super::score::Score::parts`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parts: BTreeMap<String, f64>,
     /// Whether the item counts as solved.
     pub pass: bool,
     /// The tier's own certainty: for choices the lead of the best over the second, nats; for text the mean ln p of its

@@ -129,6 +129,7 @@ fn verdicts(record: &Record) -> Vec<String> {
                 task.name,
                 match task.decode {
                     Decode::Loglikelihood => "choices by likelihood",
+                    Decode::Constrained => "text held to its form",
                     Decode::Free => "greedy text",
                 },
                 plain(rule.alpha * 100.0),

@@ -85,6 +85,7 @@ mod tests {
             answer: None,
             raw: None,
             score: 0.0,
+            parts: std::collections::BTreeMap::new(),
             pass: false,
             confidence: None,
             n_prompt_tokens: 0,

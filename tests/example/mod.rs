@@ -226,6 +226,7 @@ fn items(row: &Row) -> TaskItems {
         n_gen_tokens: 5,
         elapsed_ns: row.3 * 50_000 + u64::from(i) * 1000,
         finish_reason: FinishReason::Scored,
+        parts: std::collections::BTreeMap::new(),
         prompt_sha256: format!("{level}{i}"),
         joules: None,
     };

@@ -10,8 +10,8 @@ use crate::decide::paired::{Paired, PairedRule, PairedVerdict};
 use crate::decide::{DecideError, State, Verdict};
 use crate::error::{Error, ExitStatus, Result};
 use crate::plan::TierKey;
-use crate::quality::task::{BarMetric, Task};
-use crate::quality::{Baseline, Evaluated, FinishReason, ItemResult};
+use crate::quality::task::{BarMetric, Decode, Task};
+use crate::quality::{Agreement, Baseline, Evaluated, FinishReason, ItemResult, agreement, breakdown};
 use crate::store::cell::TaskItems;
 use crate::store::derived::TaskNumbers;
 use crate::store::record::TaskFacts;
@@ -35,6 +35,11 @@ pub(super) struct Cell {
     state: State,
     beside: Option<Beside>,
     items: Vec<ItemResult>,
+    /// What else the scorer saw, over all items.
+    parts: BTreeMap<String, f64>,
+    /// The same items in other ways: how many passed, and how far the answers agree.
+    other_ways: Vec<(Decode, usize, Agreement)>,
+    decode: Decode,
     evaluated: Option<Evaluated>,
     wall: Duration,
 }
@@ -73,6 +78,9 @@ impl Cell {
             state: state.map_err(usage)?,
             beside: None,
             items: Vec::new(),
+            parts: BTreeMap::new(),
+            other_ways: Vec::new(),
+            decode: task.decode,
             evaluated: None,
             wall: Duration::ZERO,
         })
@@ -136,6 +144,18 @@ impl Cell {
         self.prefix_ns = evaluated.prefix_ns;
         self.wall = wall;
         self.stopped = Some(stopped);
+    }
+
+    /// Sums up what the scorer saw beside the score.
+    pub(super) fn break_down(&mut self, task: &Task) -> Result<()> {
+        self.parts = breakdown(task, &self.items)?;
+        Ok(())
+    }
+
+    /// Compares with the same items answered in another way.
+    pub(super) fn agree(&mut self, decode: Decode, others: &[ItemResult]) {
+        let passes = others.iter().filter(|item| item.pass).count();
+        self.other_ways.push((decode, passes, agreement(&self.items, others)));
     }
 
     fn passes(&self) -> usize {
@@ -207,6 +227,7 @@ impl Cell {
             "statement": assessment.statement,
             "baseline": self.baseline,
             "levels": levels,
+            "seen": self.seen_json(),
             "truncated": cut.count(),
             "items_per_s": self.items_per_s(),
             "engine_ns": sum(|i| i.elapsed_ns),
@@ -216,6 +237,12 @@ impl Cell {
             "cached_tokens": sum(|i| u64::from(i.n_cached_tokens)),
             "gen_tokens": sum(|i| u64::from(i.n_gen_tokens)),
         })
+    }
+
+    /// What was seen beside the verdict.
+    fn seen_json(&self) -> Value {
+        let agreement: Vec<_> = self.other_ways.iter().map(agreement_json).collect();
+        json!({ "decode": self.decode, "parts": self.parts, "agreement": agreement })
     }
 
     fn paired_json(&self) -> Option<Value> {
@@ -292,8 +319,28 @@ impl Cell {
 
     pub(super) fn footnote(&self) -> String {
         let baseline = self.baseline.as_ref().map_or_else(|| "—".into(), |b| format!("{} {:.2}", b.name, b.pass_rate));
-        format!("{} on {}: {}. Without a model: {baseline}.", self.tier, self.task, self.state.assess().statement)
+        let parts: String =
+            self.parts.iter().map(|(name, value)| format!(" {} {value:.2},", name.replace('_', " "))).collect();
+        let beside = parts.strip_suffix(',').map_or_else(String::new, |parts| format!(" Beside it:{parts}."));
+        let ways: String = self.other_ways.iter().map(|way| agreement_text(self.decode, way)).collect();
+        let statement = self.state.assess().statement;
+        format!("{} on {}: {statement}. Without a model: {baseline}.{beside}{ways}", self.tier, self.task)
     }
+}
+
+fn agreement_json((decode, passes, found): &(Decode, usize, Agreement)) -> Value {
+    json!({ "decode": decode, "items": found.items, "passes": passes, "same": found.same, "kappa": found.kappa })
+}
+
+fn agreement_text(own: Decode, (decode, passes, found): &(Decode, usize, Agreement)) -> String {
+    let kappa = found.kappa.map_or_else(|| "—".into(), |kappa| format!("{kappa:.2}"));
+    format!(
+        " Answers {} instead of {}: {passes} of {} solved, the same answer to {}, kappa {kappa}.",
+        decode.name(),
+        own.name(),
+        found.items,
+        found.same,
+    )
 }
 
 /// 0 if a tier clears every task it was judged on, 4 if something is undecided, else 3.

@@ -46,7 +46,7 @@ impl Judge<'_> {
         let finished = |cell: &Cell| cell.items() >= limit || (cell.decided() && !full);
         if finished(cell) && cell.resumed > 0 {
             cell.stopped = Some(if cell.items() >= limit { ALL_ITEMS } else { DECIDED });
-            return Ok(());
+            return cell.break_down(task);
         }
         let bar = ui.progress(limit as u64, false);
         bar.set_message(format!("{tier} {}", task.name));
@@ -54,7 +54,7 @@ impl Judge<'_> {
         if bar.is_hidden() {
             ui.note(format_args!("judging {tier} on {}", task.name));
         }
-        let options = EvalOptions { seed: args.seed, limit: args.limit, done: &earlier.items };
+        let options = EvalOptions { seed: args.seed, limit: args.limit, done: &earlier.items, decode: None };
         let started = Instant::now();
         let mut stored = Instant::now();
         let mut failed = None;
@@ -84,6 +84,31 @@ impl Judge<'_> {
             return Err(error);
         }
         cell.finish(&evaluated?, started.elapsed(), stopped);
+        cell.break_down(task)?;
+        if args.agreement && stopped != INTERRUPTED {
+            compare_ways(args, task, cell, tokenizer, engine)?;
+        }
         Ok(())
     }
+}
+
+/// Answers the judged items again in the other ways the task knows.
+fn compare_ways(
+    args: &Args,
+    task: &Task,
+    cell: &mut Cell,
+    tokenizer: &Tokenizer,
+    engine: &mut dyn Engine,
+) -> Result<()> {
+    for decode in task.modes().into_iter().filter(|&mode| mode != task.decode) {
+        let limit = Some(cell.items());
+        let options = EvalOptions { seed: args.seed, limit, done: &[], decode: Some(decode) };
+        let mut others = Vec::new();
+        evaluate(task, tokenizer, engine, &options, &mut |item: ItemResult| {
+            others.push(item);
+            if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        cell.agree(decode, &others);
+    }
+    Ok(())
 }

@@ -95,7 +95,7 @@ impl Run<'_> {
             self.session.start();
         }
         let earlier = kept.items.clone();
-        let options = EvalOptions { seed: facts.rule.order_seed, limit, done: &earlier };
+        let options = EvalOptions { seed: facts.rule.order_seed, limit, done: &earlier, decode: None };
         let mut stopped = ALL_ITEMS;
         let mut refused = None;
         let walked = evaluate(task, &ready.tokenizer, engine.as_mut(), &options, &mut |item| {

@@ -44,9 +44,35 @@ pub fn confidence(normalize: Normalize, choices: &[String], logprobs: &[f64], co
     }
 }
 
+/// Index of the choice a text names first, as a word of its own and whatever its case; the longest of those that begin at
+/// the same place. `None` if it names none.
+#[must_use]
+pub fn mentioned(choices: &[String], text: &str) -> Option<usize> {
+    let text = text.to_lowercase();
+    let word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    let place = |choice: &str| {
+        let choice = choice.trim().to_lowercase();
+        let whole = |&(at, found): &(usize, &str)| {
+            !word(text[..at].chars().next_back()) && !word(text[at + found.len()..].chars().next())
+        };
+        text.match_indices(choice.as_str()).find(whole).map(|(at, _)| (at, std::cmp::Reverse(choice.len())))
+    };
+    choices.iter().enumerate().filter_map(|(i, choice)| Some((place(choice)?, i))).min().map(|(_, i)| i)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_choice_named_first_is_the_answer() {
+        let choices = ["bill", "billing", "account"].map(String::from);
+        assert_eq!(mentioned(&choices, " Billing."), Some(1));
+        assert_eq!(mentioned(&choices, "It is the ACCOUNT, not billing"), Some(2));
+        assert_eq!(mentioned(&choices, "rebilling accounts"), None);
+        assert_eq!(mentioned(&choices, ""), None);
+        assert_eq!(mentioned(&["no".into(), "no refund".into()], "No refund"), Some(1));
+    }
 
     fn choices() -> Vec<String> {
         ["no", "ünsure"].map(String::from).to_vec()

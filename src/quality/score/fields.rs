@@ -3,7 +3,10 @@
 //! A field is right if its canonical form is: text without surrounding and repeated white space and case, dates as ISO,
 //! money as minor units, numbers by value; an absent field is `null`. The score is the share of right fields, correct
 //! nulls included; an item passes if all are right. The answer may be wrapped in other text: its first balanced JSON
-//! object is read.
+//! object is read (`repaired`), but only an answer that is nothing but one object counts as `parsed`, and only one with
+//! exactly the fields asked for, each null or of its type, as `schema_valid`. Per item there are true positives (right,
+//! not null), false positives (not null, wrong) and false negatives (should not be null, wrong): micro-F1 is
+//! 2·TP/(2·TP + FP + FN) over all items.
 
 use std::collections::BTreeMap;
 
@@ -52,15 +55,44 @@ impl Fields {
 
     /// Judges `answer` against the right object, itself JSON.
     pub(super) fn score(&self, right: &str, answer: &str) -> Score {
-        let (Some(right), Some(answer)) = (object(right), object(answer)) else { return Score::binary(false) };
-        let same = |(name, kind): (&String, &FieldType)| {
+        let Some(right) = object(right) else { return Score::binary(false) };
+        let whole: Option<Map<String, Value>> = serde_json::from_str(answer.trim()).ok();
+        let parsed = whole.is_some();
+        let valid = whole.as_ref().is_some_and(|object| self.is_valid(object));
+        let found = whole.or_else(|| object(answer));
+        let flag = |set: bool| f64::from(u8::from(set));
+        let (mut hits, mut true_positives, mut false_positives, mut false_negatives) = (0, 0, 0, 0);
+        for (name, kind) in &self.types {
             // A field that is not there says the same as null.
             let value = |from: &Map<String, Value>| canonical(*kind, from.get(name).unwrap_or(&Value::Null));
-            value(&right) == value(&answer)
+            let (gold, said) = (value(&right), found.as_ref().and_then(value));
+            // All null is an answer only if there is an object.
+            let hit = found.is_some() && gold == said;
+            hits += usize::from(hit);
+            true_positives += usize::from(hit && gold.is_some());
+            false_positives += usize::from(!hit && said.is_some());
+            false_negatives += usize::from(!hit && gold.is_some());
+        }
+        let value = hits as f64 / self.types.len() as f64;
+        Score { value, pass: hits == self.types.len(), parts: Vec::new() }
+            .with("parsed", flag(parsed))
+            .with("repaired", flag(!parsed && found.is_some()))
+            .with("schema_valid", flag(valid))
+            .with("true_positives", true_positives as f64)
+            .with("false_positives", false_positives as f64)
+            .with("false_negatives", false_negatives as f64)
+    }
+
+    /// Whether an object has exactly the fields, each null or a value of its type.
+    fn is_valid(&self, object: &Map<String, Value>) -> bool {
+        let fits = |(name, kind): (&String, &FieldType)| match (kind, object.get(name)) {
+            (_, Some(Value::Null)) => true,
+            (FieldType::Date, Some(Value::String(text))) => date(text).is_some(),
+            (FieldType::Money, Some(Value::String(text))) => cents(text).is_some(),
+            (FieldType::Money, Some(Value::Number(_))) | (_, Some(Value::String(_))) => true,
+            _ => false,
         };
-        let hits = self.types.iter().filter(|field| same(*field)).count();
-        // All null is an answer only if everything is absent.
-        Score { value: hits as f64 / self.types.len() as f64, pass: hits == self.types.len() }
+        object.len() == self.types.len() && self.types.iter().all(fits)
     }
 }
 
@@ -127,7 +159,10 @@ mod tests {
     #[test]
     fn forms_that_mean_the_same_are_the_same() {
         let answer = r#"Here: {"total": 1250.4, "number": "inv 7", "date": "2026-3-4"} and more"#;
-        assert_eq!(fields().score(RIGHT, answer), Score { value: 1.0, pass: true });
+        let score = fields().score(RIGHT, answer);
+        assert_eq!((score.value, score.pass), (1.0, true));
+        let part = |name| score.part(name).unwrap();
+        assert_eq!((part("parsed"), part("repaired"), part("schema_valid")), (0.0, 1.0, 0.0));
         let answer = r#"{"number":"INV-7","date":"2026-03-04","total":"$1,250.40","due":""}"#;
         assert!(fields().score(RIGHT, answer).pass);
     }
@@ -135,9 +170,24 @@ mod tests {
     #[test]
     fn each_wrong_or_invented_field_costs_its_share() {
         let answer = r#"{"number":"INV-7","date":"2026-04-03","total":"1250.40","due":"2026-05-01"}"#;
-        assert_eq!(fields().score(RIGHT, answer), Score { value: 0.5, pass: false });
-        assert_eq!(fields().score(RIGHT, "none").value, 0.0);
+        let score = fields().score(RIGHT, answer);
+        assert_eq!((score.value, score.pass), (0.5, false));
+        let part = |name| score.part(name).unwrap();
+        assert_eq!((part("parsed"), part("repaired"), part("schema_valid")), (1.0, 0.0, 1.0));
+        assert_eq!((part("true_positives"), part("false_positives"), part("false_negatives")), (2.0, 2.0, 1.0));
+        let none = fields().score(RIGHT, "none");
+        assert_eq!((none.value, none.part("false_negatives")), (0.0, Some(3.0)));
         assert_eq!(fields().score(RIGHT, r#"{"number":"INV-7","#).value, 0.0);
+    }
+
+    #[test]
+    fn an_object_is_valid_only_with_exactly_its_fields_and_types() {
+        let valid = |answer: &str| fields().score(RIGHT, answer).part("schema_valid") == Some(1.0);
+        assert!(valid(r#" {"number":"1","date":null,"total":5,"due":"2026-01-02"}"#));
+        assert!(!valid(r#"{"number":"1","date":null,"total":"5"}"#), "a field is missing");
+        assert!(!valid(r#"{"number":"1","date":null,"total":"5","due":null,"more":1}"#), "one is too many");
+        assert!(!valid(r#"{"number":"1","date":"tomorrow","total":"5","due":null}"#), "no date");
+        assert!(!valid(r#"{"number":1,"date":null,"total":"5","due":null}"#), "an id is a string");
     }
 
     #[test]

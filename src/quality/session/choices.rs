@@ -1,7 +1,7 @@
 //! Log-likelihoods of many continuations over one prefix.
 
 use super::{BATCH_ROWS, Effort, Session, logprob, position, share};
-use crate::engine::{Batch, EngineError, SeqId, logsumexp};
+use crate::engine::{Batch, SeqId, logsumexp};
 use crate::quality::QualityError;
 use crate::quality::request::ChoiceRequest;
 
@@ -18,7 +18,7 @@ impl Session<'_> {
     /// Scores every continuation of every request. Run as many at once as [`Session::fit_choices`] says.
     ///
     /// # Errors
-    /// What the engine says; [`EngineError::NotANumber`] for logits that are not numbers.
+    /// What the engine says; [`crate::engine::EngineError::NotANumber`] for logits that are not numbers.
     pub fn choices(&mut self, requests: &[ChoiceRequest]) -> Result<Vec<ChoiceOutcome>, QualityError> {
         let n_ctx = self.engine.facts().n_ctx as usize;
         let start = self.spent;
@@ -135,7 +135,7 @@ impl Part<'_> {
 }
 
 /// Adds ln p of each continuation's first token, all read from the logits behind the context.
-fn add_first(request: &ChoiceRequest, logits: &[f32], sums: &mut [f64]) -> Result<(), EngineError> {
+fn add_first(request: &ChoiceRequest, logits: &[f32], sums: &mut [f64]) -> Result<(), QualityError> {
     let total = logsumexp(logits);
     for (sum, tokens) in sums.iter_mut().zip(&request.continuations) {
         if let Some(&first) = tokens.first() {

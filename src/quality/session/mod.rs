@@ -180,7 +180,7 @@ impl<'e> Session<'e> {
     fn forward(
         &mut self,
         batch: &Batch,
-        mut take: impl FnMut(usize, &[f32]) -> Result<(), EngineError>,
+        mut take: impl FnMut(usize, &[f32]) -> Result<(), QualityError>,
     ) -> Result<(), QualityError> {
         if batch.is_empty() {
             return Ok(());

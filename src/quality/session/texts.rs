@@ -1,7 +1,8 @@
-//! Greedy text for many items at once.
+//! Greedy text for many items at once, free or held to a form.
 
 use super::{Effort, Session, logprob, position, share};
 use crate::engine::{Batch, EngineError, SeqId, argmax, logsumexp};
+use crate::quality::constrain::{Constraint, likeliest};
 use crate::quality::request::TextRequest;
 use crate::quality::task::Generation;
 use crate::quality::{Codec, FinishReason, QualityError};
@@ -22,22 +23,27 @@ pub struct TextOutcome {
 }
 
 impl Session<'_> {
-    /// Generates greedily for every request; ties go to the lowest token id.
+    /// Generates greedily for every request; ties go to the lowest token id. `constraints` hold the answers to a form, one
+    /// for each request, or are empty.
     ///
     /// # Errors
-    /// What the engine says; [`EngineError::NotANumber`] for logits that are not numbers.
+    /// What the engine says; [`EngineError::NotANumber`] for logits that are not numbers;
+    /// [`QualityError::Constraint`] for an answer its form gives no way on.
     pub fn texts(
         &mut self,
         codec: &dyn Codec,
         requests: &[TextRequest],
+        constraints: Vec<Box<dyn Constraint>>,
         limits: &Generation,
     ) -> Result<Vec<TextOutcome>, QualityError> {
+        let mut constraints: Vec<_> = constraints.into_iter().map(Some).collect();
+        constraints.resize_with(requests.len(), || None);
         if self.forks && requests.len() < self.engine.facts().max_seqs as usize {
-            return self.texts_together(codec, requests, limits);
+            return self.texts_together(codec, requests, constraints, limits);
         }
         let mut outcomes = Vec::new();
-        for request in requests {
-            outcomes.extend(self.texts_together(codec, std::slice::from_ref(request), limits)?);
+        for (request, constraint) in requests.iter().zip(constraints) {
+            outcomes.extend(self.texts_together(codec, std::slice::from_ref(request), vec![constraint], limits)?);
         }
         Ok(outcomes)
     }
@@ -46,6 +52,7 @@ impl Session<'_> {
         &mut self,
         codec: &dyn Codec,
         requests: &[TextRequest],
+        constraints: Vec<Option<Box<dyn Constraint>>>,
         limits: &Generation,
     ) -> Result<Vec<TextOutcome>, QualityError> {
         let n_ctx = self.engine.facts().n_ctx as usize;
@@ -53,13 +60,13 @@ impl Session<'_> {
         let mut drafts: Vec<Draft> = Vec::with_capacity(requests.len());
         let mut batch = Batch::new();
         let mut active = Vec::new();
-        for (i, request) in requests.iter().enumerate() {
+        for (i, (request, constraint)) in requests.iter().zip(constraints).enumerate() {
             let effort = Effort {
                 n_prompt: position(request.context.len()),
                 n_cached: position(self.reusable(&request.context)),
                 ..Effort::default()
             };
-            let mut draft = Draft { seq: self.base, effort, ..Draft::default() };
+            let mut draft = Draft { seq: self.base, effort, constraint, ..Draft::default() };
             if request.context.len() >= n_ctx {
                 draft.finish = Some(FinishReason::Context);
             } else {
@@ -95,9 +102,11 @@ struct Draft {
     ids: Vec<u32>,
     text: String,
     logprob: f64,
+    /// An end token came, or the form is complete.
     ended: bool,
     finish: Option<FinishReason>,
     effort: Effort,
+    constraint: Option<Box<dyn Constraint>>,
 }
 
 impl Default for Draft {
@@ -110,19 +119,34 @@ impl Default for Draft {
             ended: false,
             finish: None,
             effort: Effort::default(),
+            constraint: None,
         }
     }
 }
 
 impl Draft {
-    /// Takes the most likely token.
-    fn take(&mut self, logits: &[f32], codec: &dyn Codec) -> Result<(), EngineError> {
-        let Some(token) = argmax(logits) else {
-            return Err(EngineError::NotANumber { seq: self.seq.0, pos: position(self.ids.len()) });
+    /// Takes the most likely token, of those the form allows.
+    fn take(&mut self, logits: &[f32], codec: &dyn Codec) -> Result<(), QualityError> {
+        let favourite =
+            argmax(logits).ok_or_else(|| EngineError::NotANumber { seq: self.seq.0, pos: position(self.ids.len()) })?;
+        let token = match &mut self.constraint {
+            None => favourite,
+            Some(constraint) => match likeliest(&constraint.next()?, logits) {
+                Some(token) => token,
+                None => {
+                    self.ended = true;
+                    return Ok(());
+                }
+            },
         };
         self.logprob += logprob(logits, logsumexp(logits), token)?;
         self.effort.n_gen += 1;
         self.ended = codec.is_end(token);
+        if let Some(constraint) = self.constraint.as_mut().filter(|_| !codec.is_end(token)) {
+            self.ended = constraint.take(token)?;
+            self.ids.push(token);
+            return Ok(());
+        }
         if !self.ended {
             self.ids.push(token);
         }

@@ -10,6 +10,7 @@ use super::{
     TargetSource, Task,
 };
 use crate::quality::QualityError;
+use crate::quality::constrain::check_schema;
 use crate::quality::filter::Pipeline;
 use crate::quality::prompt::Prompter;
 use crate::quality::score::ScorerKind;
@@ -18,6 +19,8 @@ use crate::quality::score::ScorerKind;
 pub(super) struct Read {
     pub(super) items: Vec<Item>,
     pub(super) shots: Vec<Item>,
+    /// The scorer's databases, JSON lines.
+    pub(super) databases: Option<String>,
     /// Over the task file and all data.
     pub(super) sha256: String,
     pub(super) origin: Origin,
@@ -41,8 +44,8 @@ pub(super) fn task(path: &Path, spec: &str, wire: &WireTask, read: Read) -> Resu
         }
     };
     let metric = wire.metric_list.as_ref().and_then(|list| list.first());
-    let scorer =
-        ScorerKind::from_wire(tier.scorer.as_ref(), metric, generates).map_err(|reason| bad("tier.scorer", reason))?;
+    let scorer = ScorerKind::from_wire(tier.scorer.as_ref(), metric, read.databases.as_deref(), generates)
+        .map_err(|reason| bad("tier.scorer", reason))?;
     let output = if generates { generate(wire, &name)? } else { choice(wire).map_err(|(k, r)| bad(k, r))? };
     let decode = match tier.decode.as_deref() {
         None => {
@@ -53,12 +56,19 @@ pub(super) fn task(path: &Path, spec: &str, wire: &WireTask, read: Read) -> Resu
             }
         }
         Some("loglikelihood") if !generates => Decode::Loglikelihood,
-        Some("free") if generates => Decode::Free,
+        Some("constrained") if !generates || tier.schema.is_some() => Decode::Constrained,
+        Some("free") => Decode::Free,
+        Some("constrained") => {
+            return Err(bad("tier.schema", "is missing: constrained text needs a JSON schema".into()));
+        }
         Some(other) => {
-            let right = if generates { "free" } else { "loglikelihood" };
+            let right = if generates { "free or constrained" } else { "loglikelihood, constrained or free" };
             return Err(bad("tier.decode", format!("`{other}`: with this output_type use {right}")));
         }
     };
+    if let Some(schema) = &tier.schema {
+        check_schema(schema).map_err(|reason| bad("tier.schema", reason))?;
+    }
     let kind = match tier.kind.as_deref() {
         None => Kind::Other,
         Some(kind) => serde_json::from_value(Value::String(kind.to_lowercase())).map_err(|_unknown_variant| {
@@ -78,6 +88,7 @@ pub(super) fn task(path: &Path, spec: &str, wire: &WireTask, read: Read) -> Resu
         bar: bar.map_err(|reason| bad("tier.bar", reason))?,
         alpha,
         canary: tier.canary,
+        schema: tier.schema,
         output,
         scorer,
         shots: read.shots,

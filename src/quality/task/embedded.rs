@@ -4,7 +4,7 @@
 pub(super) type Files = &'static [(&'static str, &'static str)];
 
 macro_rules! embed {
-    ($($name:literal),* $(,)?) => {
+    ($($name:literal $(+ $extra:literal)*),* $(,)?) => {
         &[$((
             $name,
             &[
@@ -12,10 +12,17 @@ macro_rules! embed {
                 ("items.jsonl", include_str!(concat!("../../../tasks/", $name, "/items.jsonl"))),
                 ("shots.jsonl", include_str!(concat!("../../../tasks/", $name, "/shots.jsonl"))),
                 ("SOURCE.md", include_str!(concat!("../../../tasks/", $name, "/SOURCE.md"))),
+                $(($extra, include_str!(concat!("../../../tasks/", $name, "/", $extra))),)*
             ],
         )),*]
     };
 }
 
 /// Every shipped task by name.
-pub(super) const TASKS: &[(&str, Files)] = embed!["invoice_fields", "support_tickets"];
+pub(super) const TASKS: &[(&str, Files)] = embed![
+    "email_summaries",
+    "invoice_fields",
+    "sql_reports" + "databases.jsonl",
+    "support_answers",
+    "support_tickets"
+];

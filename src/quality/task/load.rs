@@ -200,10 +200,25 @@ impl<'a> Reader<'a> {
         self.build(&wire, items, shots)
     }
 
-    fn build(self, wire: &WireTask, items: Vec<Item>, shots: Vec<Item>) -> Result<Task, QualityError> {
+    fn build(mut self, wire: &WireTask, items: Vec<Item>, shots: Vec<Item>) -> Result<Task, QualityError> {
         let path = self.path();
-        let read = Read { items, shots, sha256: hex(&self.hash.finalize()), origin: self.origin };
+        let databases = self.databases(wire)?;
+        let read = Read { items, shots, databases, sha256: hex(&self.hash.finalize()), origin: self.origin };
         assemble::task(&path, self.spec, wire, read)
+    }
+
+    /// The file of the scorer's databases, if it has one.
+    fn databases(&mut self, wire: &WireTask) -> Result<Option<String>, QualityError> {
+        let scorer = wire.tier.as_ref().and_then(|tier| tier.scorer.as_ref());
+        let Some(file) = scorer.and_then(|scorer| scorer.databases.as_deref()) else { return Ok(None) };
+        let content = self.folder.read(self.spec, file)?;
+        self.count(&content);
+        let text = String::from_utf8(content).map_err(|error| QualityError::BadKey {
+            path: self.folder.path(self.spec, file),
+            key: "databases".into(),
+            reason: format!("not UTF-8: {error}"),
+        })?;
+        Ok(Some(text))
     }
 
     /// Worked examples. Those taken from the split that is asked are taken out of `items`.

@@ -45,13 +45,27 @@ pub enum Kind {
 }
 
 /// How the answer is got: part of the tier, because it changes cost and quality.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decode {
     /// Each choice's likelihood is computed; the best one is the answer.
     Loglikelihood,
+    /// Greedy text that can only become one of the choices, or JSON of the task's schema.
+    Constrained,
     /// Greedy text.
     Free,
+}
+
+impl Decode {
+    /// Name as in `task.yaml`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Loglikelihood => "loglikelihood",
+            Self::Constrained => "constrained",
+            Self::Free => "free",
+        }
+    }
 }
 
 /// How a choice's log-likelihood is made comparable with the others'.
@@ -182,6 +196,8 @@ pub struct Task {
     pub alpha: Option<f64>,
     /// String that marks the data for training filters.
     pub canary: Option<String>,
+    /// JSON schema of answers, for [`Decode::Constrained`].
+    pub schema: Option<Value>,
     /// What is asked.
     pub output: Output,
     /// Who judges.
@@ -220,6 +236,16 @@ impl Task {
     /// Unknown name, a task file that cannot be read.
     pub fn hub_splits(spec: &str) -> Result<Vec<crate::model::dataset::Split>, super::QualityError> {
         load::hub_splits(spec)
+    }
+
+    /// Ways this task's answers can be got.
+    #[must_use]
+    pub fn modes(&self) -> Vec<Decode> {
+        match (&self.output, &self.schema) {
+            (Output::Choice { .. }, _) => vec![Decode::Loglikelihood, Decode::Constrained, Decode::Free],
+            (Output::Generate { .. }, Some(_)) => vec![Decode::Constrained, Decode::Free],
+            (Output::Generate { .. }, None) => vec![Decode::Free],
+        }
     }
 }
 

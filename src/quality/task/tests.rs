@@ -61,16 +61,19 @@ fn support_tickets_are_balanced_over_labels_and_levels() {
 fn the_generator_writes_the_committed_items_byte_for_byte() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tasks");
     for (name, _) in super::embedded::TASKS {
-        let out = tempfile::NamedTempFile::new().unwrap();
+        let out = tempfile::tempdir().unwrap();
         let script = folder.join(name).join("generate.py");
         let mut python = std::process::Command::new("python3");
-        let Ok(output) = python.arg(script).arg("--out").arg(out.path()).output() else {
+        let Ok(output) = python.arg(script).arg("--out").arg(out.path().join("items.jsonl")).output() else {
             eprintln!("skipped: no python3 on this machine");
             return;
         };
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let committed = fs::read(folder.join(name).join("items.jsonl")).unwrap();
-        assert!(fs::read(out.path()).unwrap() == committed, "{name}: items.jsonl is not what generate.py writes");
+        for written in fs::read_dir(out.path()).unwrap() {
+            let written = written.unwrap();
+            let committed = fs::read(folder.join(name).join(written.file_name())).unwrap();
+            assert!(fs::read(written.path()).unwrap() == committed, "{name}: {:?} differs", written.file_name());
+        }
     }
 }
 
@@ -120,6 +123,9 @@ fn wrong_keys_are_named_with_what_would_be_right() {
         ("tier: { bar: { metric: pass_rate, min: 1.5 } }\n", "between 0 and 1"),
         ("tier: { scorer: { type: judge } }\n", "unknown scorer `judge`"),
         ("tier: { scorer: { type: choice, normalize: contextual } }\n", "content_free"),
+        ("tier: { scorer: { type: summary } }\n", "does not fit output_type"),
+        ("tier: { decode: greedy }\n", "use loglikelihood, constrained or free"),
+        ("tier: { schema: { type: integer, minimum: 5, maximum: 2 } }\n", "`tier.schema`"),
         ("num_fewshot: 4\n", "num_fewshot is 4, but there are 1"),
         ("fewshot_config: { sampler: random }\n", "only first_n"),
         ("generation_kwargs: { do_sample: true }\n", "sampling is not supported"),

@@ -178,6 +178,9 @@ pub(super) struct WireTier {
     pub(super) kind: Option<String>,
     #[serde(default)]
     pub(super) decode: Option<String>,
+    /// JSON schema answers are held to with `decode: constrained`.
+    #[serde(default)]
+    pub(super) schema: Option<Value>,
     #[serde(default)]
     pub(super) scorer: Option<WireScorer>,
     #[serde(default)]
@@ -206,6 +209,15 @@ pub(crate) struct WireScorer {
     /// Field → type (`text`, `date`, `money`, `id`); scorer `fields` only.
     #[serde(default)]
     pub(crate) fields: Option<BTreeMap<String, String>>,
+    /// File with the databases' scripts; scorer `sql` only.
+    #[serde(default)]
+    pub(crate) databases: Option<String>,
+    /// Columns an answer may draw on; scorers `summary` and `reply` only.
+    #[serde(default)]
+    pub(crate) source: Option<Vec<String>>,
+    /// Words an answer may have; scorers `summary` and `reply` only.
+    #[serde(default)]
+    pub(crate) max_words: Option<usize>,
     /// Name of the pipeline of `filter_list` that is judged; the first one without it.
     #[serde(default)]
     pub(crate) filter: Option<String>,

@@ -249,6 +249,7 @@ fn item(sample: &WireSample, metric: &str, is_choice: bool, path: &std::path::Pa
         answer: if is_choice { None } else { first(&sample.filtered_resps) },
         raw: if is_choice { None } else { first(&sample.resps) },
         score,
+        parts: std::collections::BTreeMap::new(),
         pass: score >= 1.0,
         confidence: None,
         n_prompt_tokens: 0,
