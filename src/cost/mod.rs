@@ -9,7 +9,7 @@
 //! | [`uncertainty`] | F15, F16: how sure a joule and a dollar are |
 //! | [`gauge`] | F1: counters that wrap; a cloud load model |
 //! | [`trend`] | F18: how fast a price falls |
-//! | [`reference`] | published falls of prices |
+//! | [`mod@reference`] | published falls of prices |
 //! | [`demand`] | what cheaper tokens do to the bill; value against cost |
 //! | [`book`] | prices of electricity, hardware, APIs and carbon, each with source and date |
 //! | [`assumptions`] | what one run assumes, each value with where it comes from |
