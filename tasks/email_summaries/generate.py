@@ -14,6 +14,11 @@ import argparse
 import json
 import os
 import re
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+sys.dont_write_bytecode = True
+from splitmix64 import SplitMix64  # noqa: E402
 
 SLOTS = {
     "name": ["Ana", "Ben", "Carla", "Deepak", "Emma", "Farid", "Grace", "Hugo", "Ines", "Jonas"],
@@ -155,30 +160,6 @@ CORE = [
     (3, "Dear Mr Haas, you were charged $49 three times in May. Two of these were mistakes and go back to your card within 5 days, $98 together. The third was right. We are sorry. Lantern Gas",
      "Two of three $49 charges in May were mistakes; $98 is returned within 5 days.", ["!98|two|2", "49", "mistake|error|wrong|back|refund|return", "5|five"], ["(?:all|three|3) (?:were|was) mistakes"], ["You were charged $49 in June.", "All three were mistakes."]),
 ]
-
-
-class SplitMix64:
-    """Steele, Lea and Flood 2014; 64-bit state, the same numbers everywhere."""
-
-    def __init__(self, seed):
-        self.state = seed & (2**64 - 1)
-
-    def next(self):
-        self.state = (self.state + 0x9E3779B97F4A7C15) & (2**64 - 1)
-        z = self.state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
-        return z ^ (z >> 31)
-
-    def below(self, n):
-        return (self.next() * n) >> 64
-
-    def pick(self, values):
-        return values[self.below(len(values))]
-
-    def some(self, values, n):
-        pool = list(values)
-        return [pool.pop(self.below(len(pool))) for _ in range(n)]
 
 
 def draw_slots(random):

@@ -13,6 +13,11 @@ SplitMix64, so that the bytes do not depend on the Python version.
 import argparse
 import json
 import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+sys.dont_write_bytecode = True
+from splitmix64 import SplitMix64  # noqa: E402
 
 SELLERS = ["Alder Hardware", "Bluebell Florist", "Cobalt Printing", "Dune Coffee", "Ember Ovens", "Fernway Garden",
            "Gable Roofing", "Harbor Cleaning", "Iris Optics", "Juniper Catering", "Kestrel Couriers", "Larch Office"]
@@ -77,26 +82,6 @@ CORE = [
     (3, "Invoice 410 replaces invoice 409. Date: 2026-11-05 (409 was of 2026-11-01). New total 75.25 EUR, old total 57.25 EUR. Due 2026-12-05.", "410", "2026-11-05", "75.25", "EUR", "2026-12-05"),
     (3, "Gym fee, 12 x 20.00 USD = 240.00 USD, paid on the spot on October 1, 2026. Slip 6.", "6", "2026-10-01", "240.00", "USD", None),
 ]
-
-
-class SplitMix64:
-    """Steele, Lea and Flood 2014; 64-bit state, the same numbers everywhere."""
-
-    def __init__(self, seed):
-        self.state = seed & (2**64 - 1)
-
-    def next(self):
-        self.state = (self.state + 0x9E3779B97F4A7C15) & (2**64 - 1)
-        z = self.state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
-        return z ^ (z >> 31)
-
-    def below(self, n):
-        return (self.next() * n) >> 64
-
-    def pick(self, values):
-        return values[self.below(len(values))]
 
 
 def money(cents):

@@ -18,6 +18,11 @@ import json
 import os
 import re
 import sqlite3
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+sys.dont_write_bytecode = True
+from splitmix64 import SplitMix64  # noqa: E402
 
 TABLES = {
     "shop": "orders(id, customer, city, product, quantity, price, day)",
@@ -147,26 +152,6 @@ CORE = [
      "SELECT p.category, SUM(s.quantity * p.price) FROM sales s JOIN products p ON s.product = p.name "
      "GROUP BY p.category"),
 ]
-
-
-class SplitMix64:
-    """Steele, Lea and Flood 2014; 64-bit state, the same numbers everywhere."""
-
-    def __init__(self, seed):
-        self.state = seed & (2**64 - 1)
-
-    def next(self):
-        self.state = (self.state + 0x9E3779B97F4A7C15) & (2**64 - 1)
-        z = self.state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
-        return z ^ (z >> 31)
-
-    def below(self, n):
-        return (self.next() * n) >> 64
-
-    def pick(self, values):
-        return values[self.below(len(values))]
 
 
 def database(name, random):

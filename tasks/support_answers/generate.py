@@ -15,6 +15,11 @@ import argparse
 import json
 import os
 import re
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+sys.dont_write_bytecode = True
+from splitmix64 import SplitMix64  # noqa: E402
 
 ITEMS = ["lamp", "kettle", "backpack", "desk chair", "rain jacket", "coffee grinder", "bike helmet", "blender", "tent",
          "speaker", "suitcase", "heater"]
@@ -219,30 +224,6 @@ CORE = [
      ["I will connect you with a specialist for customs.", "A specialist will contact you about that."],
      ["Parcels are kept for 7 days.", "Longer storage costs $2 a day.", "I do not know."]),
 ]
-
-
-class SplitMix64:
-    """Steele, Lea and Flood 2014; 64-bit state, the same numbers everywhere."""
-
-    def __init__(self, seed):
-        self.state = seed & (2**64 - 1)
-
-    def next(self):
-        self.state = (self.state + 0x9E3779B97F4A7C15) & (2**64 - 1)
-        z = self.state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
-        return z ^ (z >> 31)
-
-    def below(self, n):
-        return (self.next() * n) >> 64
-
-    def pick(self, values):
-        return values[self.below(len(values))]
-
-    def some(self, values, n):
-        pool = list(values)
-        return [pool.pop(self.below(len(pool))) for _ in range(n)]
 
 
 def draw_slots(random):

@@ -12,6 +12,11 @@ the generator is SplitMix64 so that the bytes do not depend on the Python versio
 import argparse
 import json
 import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir))
+sys.dont_write_bytecode = True
+from splitmix64 import SplitMix64  # noqa: E402
 
 LABELS = ["billing", "delivery", "account", "technical", "cancellation"]
 
@@ -196,23 +201,6 @@ CORE = {
 # What each label is most easily mistaken for: the `bad` answer of the item's self-test.
 MISTAKEN_FOR = dict(billing="cancellation", delivery="billing", account="technical", technical="account",
                     cancellation="billing")
-
-
-class SplitMix64:
-    """Steele, Lea and Flood 2014; 64-bit state, the same numbers everywhere."""
-
-    def __init__(self, seed):
-        self.state = seed & (2**64 - 1)
-
-    def next(self):
-        self.state = (self.state + 0x9E3779B97F4A7C15) & (2**64 - 1)
-        z = self.state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
-        return z ^ (z >> 31)
-
-    def pick(self, values):
-        return values[(self.next() * len(values)) >> 64]
 
 
 def fill(template, random):
