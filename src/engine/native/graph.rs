@@ -150,17 +150,20 @@ impl Pass<'_> {
     }
 
     /// Whether every thread norms the only row for itself, which takes less time than waiting for another to do it.
+    #[inline]
     fn norms_alike(&self) -> bool {
         self.all.places.len() == 1 && !self.model.hp.arch.norms_outputs()
     }
 
     /// Whether no row attends to another of this pass, so that whoever has a unit of attention can place its key itself.
+    #[inline]
     fn appends_by_unit(&self, il: usize) -> bool {
         let last = il + 1 == self.model.hp.n_layer;
         let schedule = self.schedule(il, self.all);
         self.all.is_alone && schedule.merges.is_empty() && !(last && self.wanted.len() < self.all.places.len())
     }
 
+    #[inline]
     fn schedule<'a>(&self, il: usize, rows: &'a Stage) -> &'a Schedule {
         if self.model.hp.is_windowed(il) { &rows.windowed_schedule } else { &rows.schedule }
     }
@@ -285,6 +288,7 @@ impl Pass<'_> {
 ///
 /// # Safety
 /// No other thread converts the same part or multiplies with it before the next barrier.
+#[inline]
 unsafe fn quantize(inputs: &Inputs, row: usize, start: usize, x: &[f32]) {
     for rows in inputs.all() {
         // SAFETY: passed on.

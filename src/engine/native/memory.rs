@@ -43,6 +43,7 @@ impl Plane {
     }
 
     /// A view to share with the threads of a job; the plane is borrowed for as long.
+    #[inline]
     pub(super) fn share(&mut self) -> SharedPlane<'_> {
         SharedPlane { start: self.data.as_mut_ptr(), len: self.data.len(), width: self.width, borrow: PhantomData }
     }
@@ -70,11 +71,13 @@ impl<'a> SharedPlane<'a> {
     }
 
     /// Elements per row.
+    #[inline]
     pub(super) fn width(&self) -> usize {
         self.width
     }
 
     /// First element of row `i`; the row lies inside the plane (checked).
+    #[inline]
     pub(super) fn row_ptr(&self, i: usize) -> *mut f32 {
         let at = i * self.width;
         assert!(at + self.width <= self.len, "row {i} outside the plane");
@@ -86,6 +89,7 @@ impl<'a> SharedPlane<'a> {
     ///
     /// # Safety
     /// No thread writes these elements before the next barrier.
+    #[inline]
     pub(super) unsafe fn read(&self, i: usize, columns: std::ops::Range<usize>) -> &'a [f32] {
         assert!(columns.start <= columns.end && columns.end <= self.width);
         let row = self.row_ptr(i);
@@ -97,6 +101,7 @@ impl<'a> SharedPlane<'a> {
     ///
     /// # Safety
     /// No other thread touches these elements before the next barrier, and this thread holds no other view of them.
+    #[inline]
     pub(super) unsafe fn write(&self, i: usize, columns: std::ops::Range<usize>) -> &'a mut [f32] {
         assert!(columns.start <= columns.end && columns.end <= self.width);
         let row = self.row_ptr(i);

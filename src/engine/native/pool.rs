@@ -23,6 +23,7 @@ const SPIN: Duration = Duration::from_millis(1);
 const PAUSES: u32 = 1 << 8;
 
 /// Looks until `done`.
+#[inline]
 fn wait_until(mut done: impl FnMut() -> bool) {
     let mut look = |times: u32| {
         (0..times).any(|_| {
@@ -57,11 +58,13 @@ pub(super) struct Team<'a> {
 
 impl Team<'_> {
     /// Waits until every thread of the team has come here; what each wrote before is visible to all after.
+    #[inline]
     pub(super) fn wait(&self) {
         self.barrier.wait(self.size);
     }
 
     /// This thread's contiguous share of `n` things dealt in whole groups of `grain` (the last group may be short).
+    #[inline]
     pub(super) fn share(&self, n: usize, grain: usize) -> std::ops::Range<usize> {
         let groups = n.div_ceil(grain);
         let at = |id: usize| (groups * id / self.size * grain).min(n);
@@ -79,6 +82,7 @@ struct Barrier {
 }
 
 impl Barrier {
+    #[inline]
     fn wait(&self, size: usize) {
         if size == 1 {
             return;

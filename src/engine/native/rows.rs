@@ -221,41 +221,48 @@ impl RowOps {
     }
 
     /// The instruction set.
+    #[inline]
     pub(super) fn level(self) -> Level {
         self.level
     }
 
     /// Root-mean-square norm, `out = x / sqrt(mean(x²) + eps) · weight`.
+    #[inline]
     pub(super) fn norm(self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
         // SAFETY: `new` checked the level.
         unsafe { norm_at(self.level, x, weight, eps, out) }
     }
 
     /// [`norm`](Self::norm) onto its input.
+    #[inline]
     pub(super) fn norm_in_place(self, x: &mut [f32], weight: &[f32], eps: f32) {
         // SAFETY: `new` checked the level.
         unsafe { norm_in_place_at(self.level, x, weight, eps) }
     }
 
     /// `x += y`.
+    #[inline]
     pub(super) fn add(self, x: &mut [f32], y: &[f32]) {
         // SAFETY: `new` checked the level.
         unsafe { add_at(self.level, x, y) }
     }
 
     /// `gate = act(gate) · up`.
+    #[inline]
     pub(super) fn gated(self, gate: &mut [f32], up: &[f32], kind: Gate) {
         // SAFETY: `new` checked the level.
         unsafe { gated_at(self.level, gate, up, kind) }
     }
 
     /// Rotary embedding on pairs half a rotation apart, then a factor on the whole head.
+    #[inline]
     pub(super) fn rotate(self, x: &mut [f32], cos: &[f32], sin: &[f32], scale: f32) {
         // SAFETY: `new` checked the level.
         unsafe { rotate_at(self.level, x, cos, sin, scale) }
     }
 
     /// Whether no element is infinite or NaN.
+    #[inline]
     pub(super) fn finite(self, x: &[f32]) -> bool {
         // SAFETY: `new` checked the level.
         unsafe { finite_at(self.level, x) }

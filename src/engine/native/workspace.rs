@@ -59,11 +59,13 @@ impl Inputs {
     }
 
     /// Rows of the next pass.
+    #[inline]
     pub(super) fn rows(&self) -> usize {
         self.all().next().map_or(0, ActRows::rows)
     }
 
     /// The rows in the format `matrix` takes.
+    #[inline]
     pub(super) fn of(&self, matrix: &PackedMatrix) -> Option<&ActRows> {
         match matrix.act_format(self.wanted) {
             ActFormat::F32 => self.floats.as_ref(),
@@ -72,6 +74,7 @@ impl Inputs {
     }
 
     /// Every format in use.
+    #[inline]
     pub(super) fn all(&self) -> impl Iterator<Item = &ActRows> {
         self.integers.iter().chain(&self.floats)
     }
@@ -96,6 +99,7 @@ impl Cursors {
     }
 
     /// Sets all to zero.
+    #[inline]
     pub(super) fn reset(&mut self) {
         for cursor in &mut self.0 {
             *cursor.0.get_mut() = 0;
@@ -103,6 +107,7 @@ impl Cursors {
     }
 
     /// One of them.
+    #[inline]
     pub(super) fn get(&self, i: usize) -> &AtomicUsize {
         &self.0[i].0
     }

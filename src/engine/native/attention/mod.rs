@@ -45,6 +45,7 @@ pub(super) struct Heads {
 
 impl Heads {
     /// First position the query at `pos` sees.
+    #[inline]
     fn first_seen(&self, pos: usize) -> usize {
         self.window.map_or(0, |w| (pos + 1).saturating_sub(w))
     }
@@ -80,11 +81,13 @@ impl Scratch {
 }
 
 /// Elements of a value, padded to whole panels.
+#[inline]
 fn value_width(shape: &KvShape) -> usize {
     shape.value_panels() * PANEL
 }
 
 /// Elements of the state of a query row: maximum and sum (a vector's width, for alignment), weighted values.
+#[inline]
 pub(super) fn state_width(shape: &KvShape) -> usize {
     PANEL + value_width(shape)
 }
@@ -219,7 +222,8 @@ unsafe fn attend_span<S: Simd, F: Panels>(
             layer.queries.row_ptr(unit.first + row / group).add(head * shape.key).cast_const()
         });
         let mut panels = [std::ptr::null::<u8>(); MAX_PANELS];
-        for (&id, block) in table.iter().zip(first_block..) {
+        for (i, &id) in table.iter().enumerate() {
+            let block = first_block + i;
             let keys = layer.cache.head_ptr(id, layer.layer, unit.head).cast_const();
             for (p, panel) in panels.iter_mut().enumerate().take(shape.key_panels()) {
                 *panel = keys.add(p * panel_bytes);
@@ -240,7 +244,8 @@ unsafe fn attend_span<S: Simd, F: Panels>(
         let probabilities: [*const f32; MAX_ROWS] =
             std::array::from_fn(|r| scores.add(r * SPAN + first_block * BLOCK).cast_const());
         for strip in 0..shape.value_panels() {
-            for ((&id, at), panel) in table.iter().zip(0..).zip(&mut panels) {
+            for (at, &id) in table.iter().enumerate() {
+                let panel = &mut panels[at];
                 let keys = layer.cache.head_ptr(id, layer.layer, unit.head).cast_const();
                 *panel = keys.add((shape.key_panels() + strip) * panel_bytes);
                 if !direct {

@@ -26,17 +26,17 @@ unsafe fn multiply<S: Simd, F: Panels, const R: usize>(
                 for (v, b) in b.iter_mut().enumerate().take(vectors) {
                     *b = F::load::<S>(panel, i * PANEL + v * S::LANES);
                 }
-                for (sums, a) in sums.iter_mut().zip(a) {
-                    let x = S::splat(*a.add(p * PANEL + i));
-                    for (sum, &b) in sums.iter_mut().zip(&b).take(vectors) {
-                        *sum = S::mul_add(x, b, *sum);
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let x = S::splat(*a[r].add(p * PANEL + i));
+                    for (v, sum) in sums.iter_mut().enumerate().take(vectors) {
+                        *sum = S::mul_add(x, b[v], *sum);
                     }
                 }
             }
         }
-        for (sums, out) in sums.iter().zip(out) {
+        for (r, sums) in sums.iter().enumerate() {
             for (v, &sum) in sums.iter().enumerate().take(vectors) {
-                S::store(out.add(v * S::LANES), sum);
+                S::store(out[r].add(v * S::LANES), sum);
             }
         }
     }

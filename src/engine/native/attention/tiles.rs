@@ -129,7 +129,8 @@ unsafe fn attend_span(
     let fresh = scratch.fresh.as_mut_ptr();
     // SAFETY: the table's blocks hold complete panels of every head; the scratch was made for these rows and this shape.
     unsafe {
-        for (&id, block) in table.iter().zip(first_block..) {
+        for (i, &id) in table.iter().enumerate() {
+            let block = first_block + i;
             let keys = layer.cache.head_ptr(id, layer.layer, unit.head).cast_const();
             for p in 0..key_panels {
                 split_panel::<2>(keys.add(p * panel_bytes), PANEL, scratch.keys.as_mut_ptr().add(4 * p).cast());
@@ -156,7 +157,8 @@ unsafe fn attend_span(
             *state.add(row * width + 3) = sum;
         }
         for strip in 0..shape.value_panels() {
-            for ((&id, block), to) in table.iter().zip(first_block..).zip(scratch.values.chunks_exact_mut(2)) {
+            for (i, to) in scratch.values.chunks_exact_mut(2).enumerate().take(table.len()) {
+                let (id, block) = (table[i], first_block + i);
                 let keys = layer.cache.head_ptr(id, layer.layer, unit.head).cast_const();
                 // What lies beyond the last position any row sees may never have been written.
                 let n = PANEL.min(end - block * BLOCK);

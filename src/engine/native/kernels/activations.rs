@@ -150,37 +150,44 @@ impl ActRows {
 
     /// Rows prepared for.
     #[must_use]
+    #[inline]
     pub fn rows(&self) -> usize {
         self.rows
     }
 
     /// Activations per row.
     #[must_use]
+    #[inline]
     pub fn k(&self) -> usize {
         self.k
     }
 
     /// The format prepared for.
     #[must_use]
+    #[inline]
     pub fn format(&self) -> ActFormat {
         self.format
     }
 
     /// The instruction set products of these rows use.
     #[must_use]
+    #[inline]
     pub fn isa(&self) -> Isa {
         self.isa
     }
 
+    #[inline]
     pub(super) fn form(&self) -> Form {
         self.form
     }
 
+    #[inline]
     pub(super) fn start(&self) -> *const u8 {
         self.memory.start()
     }
 
     /// First byte of a row in [`Form::Int`] or [`Form::F32`].
+    #[inline]
     pub(super) fn row(&self, row: usize) -> *const u8 {
         debug_assert!(row < self.rows);
         let stride = match self.form {
@@ -246,6 +253,7 @@ impl ActRows {
 }
 
 /// The largest code of `parts` bytes: 127, or 127 · 256 so that the high byte is no more.
+#[inline]
 pub(super) const fn largest_code(parts: usize) -> f32 {
     if parts == 1 { 127.0 } else { 127.0 * 256.0 }
 }
@@ -263,6 +271,7 @@ impl Part {
     ///
     /// # Safety
     /// The block exists.
+    #[inline]
     pub(super) unsafe fn codes(&self, b: usize) -> *mut u8 {
         // SAFETY: passed on.
         unsafe { self.row.add(self.start + ACT_BLOCK * b) }
@@ -272,6 +281,7 @@ impl Part {
     ///
     /// # Safety
     /// The block exists, and codes have two bytes.
+    #[inline]
     pub(super) unsafe fn low(&self, b: usize) -> *mut u8 {
         // SAFETY: passed on.
         unsafe { self.codes(b).add(self.at.low) }
@@ -282,6 +292,7 @@ impl Part {
     ///
     /// # Safety
     /// The block exists.
+    #[inline]
     pub(super) unsafe fn fields(&self, b: usize) -> [*mut u8; 5] {
         let (at, b) = (&self.at, self.start / ACT_BLOCK + b);
         // SAFETY: passed on.

@@ -26,6 +26,7 @@ use registers::{rows_16, rows_16_split, rows_16_split_activations, rows_32, rows
 ///
 /// # Safety
 /// `base` is valid for all tiles of the row.
+#[inline]
 pub(in super::super) unsafe fn row_tiles(row: usize, k: usize, parts: usize, base: *mut u8) -> *mut u8 {
     // SAFETY: inside the row's tiles.
     unsafe { base.add(row / 16 * k.div_ceil(32) * parts * TILE_BYTES + row % 16 * 64) }

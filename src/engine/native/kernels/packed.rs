@@ -54,6 +54,7 @@ impl Layout {
     }
 
     /// Bytes of codes per 32 columns.
+    #[inline]
     pub(super) const fn sub_bytes(&self) -> usize {
         match self.ty.block() {
             256 => self.code_bytes / 8,
@@ -176,18 +177,21 @@ impl PackedMatrix {
 
     /// Outputs.
     #[must_use]
+    #[inline]
     pub fn n(&self) -> usize {
         self.n
     }
 
     /// Inputs.
     #[must_use]
+    #[inline]
     pub fn k(&self) -> usize {
         self.layout.k
     }
 
     /// Type of the file's weights.
     #[must_use]
+    #[inline]
     pub fn weight_type(&self) -> WeightType {
         self.layout.ty
     }
@@ -198,17 +202,20 @@ impl PackedMatrix {
         self.slot.bytes
     }
 
+    #[inline]
     pub(super) fn layout(&self) -> &Layout {
         &self.layout
     }
 
     /// First byte of tile 0.
+    #[inline]
     pub(super) fn start(&self) -> *const u8 {
         // SAFETY: the slot lies inside its memory.
         unsafe { self.slot.memory.start().add(self.slot.offset) }
     }
 
     /// The bytes of tile `t`.
+    #[inline]
     pub(super) fn tile(&self, t: usize) -> &[u8] {
         assert!(t < self.n.div_ceil(TILE), "tile {t} of {} outputs", self.n);
         // SAFETY: tile `t` lies inside the slot, which nobody writes after `pack`.

@@ -27,12 +27,14 @@ unsafe impl Sync for Out {}
 impl Out {
     /// Overwrites.
     #[must_use]
+    #[inline]
     pub fn store(start: *mut f32, stride: usize) -> Self {
         Self { start, stride, add: false }
     }
 
     /// Adds.
     #[must_use]
+    #[inline]
     pub fn add(start: *mut f32, stride: usize) -> Self {
         Self { start, stride, add: true }
     }
@@ -61,6 +63,7 @@ impl Scratch {
     }
 
     #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "the portable kernel unpacks on the stack"))]
+    #[inline]
     pub(super) fn start(&mut self) -> *mut u8 {
         self.memory.start()
     }
@@ -80,6 +83,7 @@ pub(super) struct Product<'a> {
 
 impl Product<'_> {
     /// Outputs of tile `t` that exist.
+    #[inline]
     pub(super) fn width(&self, t: usize) -> usize {
         (self.w.n() - t * TILE).min(TILE)
     }
@@ -88,6 +92,7 @@ impl Product<'_> {
     ///
     /// # Safety
     /// As [`matmul`].
+    #[inline]
     pub(super) unsafe fn at(&self, row: usize, t: usize) -> *mut f32 {
         // SAFETY: the caller of `matmul` vouches for the whole range.
         unsafe { self.out.start.add(row * self.out.stride + t * TILE) }
@@ -97,6 +102,7 @@ impl Product<'_> {
     ///
     /// # Safety
     /// As [`matmul`].
+    #[inline]
     pub(super) unsafe fn store(&self, row: usize, t: usize, sums: &[f32; TILE]) {
         // SAFETY: the caller of `matmul` vouches for the outputs that exist.
         unsafe {

@@ -58,6 +58,7 @@ pub(in crate::engine::native) struct Registers(());
 impl Registers {
     /// # Safety
     /// On a machine with AMX; no other `Registers` of this thread is alive.
+    #[inline]
     pub(in crate::engine::native) unsafe fn configure() -> Self {
         // SAFETY: the configuration is valid, and compiled code never uses tiles.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const CONFIG, options(nostack, readonly)) };
@@ -69,6 +70,7 @@ impl Registers {
     ///
     /// # Safety
     /// The tiles are there, and `to` is valid for those rows.
+    #[inline]
     pub(in crate::engine::native) unsafe fn multiply(
         &self,
         a: *const u8,
@@ -92,6 +94,7 @@ impl Registers {
     ///
     /// # Safety
     /// As [`multiply`](Self::multiply).
+    #[inline]
     pub(in crate::engine::native) unsafe fn multiply_split(
         &self,
         a: *const u8,
@@ -113,6 +116,7 @@ impl Registers {
 }
 
 impl Drop for Registers {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: they were configured, so the processor has them.
         unsafe { asm!("tilerelease", options(nostack, nomem)) };

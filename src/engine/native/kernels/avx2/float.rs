@@ -96,11 +96,11 @@ unsafe fn block<F: Format, const M: usize, const T: usize>(
                 let tile = tile.add(i * tile_bytes);
                 *w = [load::<F>(tile, c, 0), load::<F>(tile, c, 1)];
             }
-            for (sums, x) in sums.iter_mut().zip(&rows) {
-                let x = _mm256_set1_ps(x.add(c).read_unaligned());
-                for (sum, w) in sums.iter_mut().zip(&w) {
-                    sum[0] = _mm256_fmadd_ps(w[0], x, sum[0]);
-                    sum[1] = _mm256_fmadd_ps(w[1], x, sum[1]);
+            for (m, sums) in sums.iter_mut().enumerate() {
+                let x = _mm256_set1_ps(rows[m].add(c).read_unaligned());
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    sum[0] = _mm256_fmadd_ps(w[i][0], x, sum[0]);
+                    sum[1] = _mm256_fmadd_ps(w[i][1], x, sum[1]);
                 }
             }
         }

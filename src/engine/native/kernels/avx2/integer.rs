@@ -85,7 +85,8 @@ unsafe fn some_rows<F: Format, const P: usize, const M: usize>(
                 if F::PER_16 {
                     let (s0, m0) = scale::<F>(source, heads, half, b, 2 * s);
                     let (s1, m1) = scale::<F>(source, heads, half, b, 2 * s + 1);
-                    for (sum, &x) in sums.iter_mut().zip(&rows) {
+                    for (m, sum) in sums.iter_mut().enumerate() {
+                        let x = rows[m];
                         let d = _mm256_set1_ps(read(x, at.scale + 4 * sub));
                         let i0 = dot::<F, P, 4>(&w[..4], x.add(32 * sub), at.low, read(x, at.neg_sum16 + 8 * sub));
                         let neg_sum = read(x, at.neg_sum16 + 8 * sub + 4);
@@ -100,7 +101,8 @@ unsafe fn some_rows<F: Format, const P: usize, const M: usize>(
                     }
                 } else {
                     let (scale, min) = scale::<F>(source, heads, half, b, s);
-                    for (sum, &x) in sums.iter_mut().zip(&rows) {
+                    for (m, sum) in sums.iter_mut().enumerate() {
+                        let x = rows[m];
                         let d = _mm256_set1_ps(read(x, at.scale + 4 * sub));
                         let i = dot::<F, P, 8>(&w, x.add(32 * sub), at.low, read(x, at.neg_sum + 4 * sub));
                         *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(i), _mm256_mul_ps(scale, d), *sum);

@@ -28,8 +28,8 @@ pub(in super::super) unsafe fn quantize(x: &[f32], parts: usize, to: &Part) {
             let max = _mm_cvtss_f32(_mm_castsi128_ps(max));
             let inverse = _mm256_set1_ps(if max > 0.0 { most / max } else { 0.0 });
             let mut codes = [_mm256_setzero_si256(); 4];
-            for (code, value) in codes.iter_mut().zip(values) {
-                *code = _mm256_cvtps_epi32(_mm256_mul_ps(value, inverse));
+            for (i, code) in codes.iter_mut().enumerate() {
+                *code = _mm256_cvtps_epi32(_mm256_mul_ps(values[i], inverse));
             }
             let fours = if parts == 1 {
                 let codes = bytes(codes);

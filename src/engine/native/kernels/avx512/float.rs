@@ -133,10 +133,10 @@ unsafe fn block<F: Format, const M: usize, const T: usize>(
             for (i, w) in w.iter_mut().enumerate() {
                 *w = load::<F>(tile.add(i * tile_bytes), c);
             }
-            for (sums, x) in sums.iter_mut().zip(&rows) {
-                let x = _mm512_set1_ps(x.add(c).read_unaligned());
-                for (sum, &w) in sums.iter_mut().zip(&w) {
-                    *sum = _mm512_fmadd_ps(w, x, *sum);
+            for (m, sums) in sums.iter_mut().enumerate() {
+                let x = _mm512_set1_ps(rows[m].add(c).read_unaligned());
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    *sum = _mm512_fmadd_ps(w[i], x, *sum);
                 }
             }
         }
@@ -206,8 +206,8 @@ fn values<F: Format>(codes: __m512i, scale: __m512, min: __m512) -> [__m512; 4] 
         _mm512_srli_epi32::<24>(codes),
     ];
     let mut out = [_mm512_setzero_ps(); 4];
-    for (out, column) in out.iter_mut().zip(columns) {
-        let code = if F::SHIFT > 0 { _mm512_sub_epi32(column, offset) } else { column };
+    for (i, out) in out.iter_mut().enumerate() {
+        let code = if F::SHIFT > 0 { _mm512_sub_epi32(columns[i], offset) } else { columns[i] };
         let product = _mm512_mul_ps(_mm512_cvtepi32_ps(code), scale);
         *out = if F::MIN { _mm512_sub_ps(product, min) } else { product };
     }

@@ -121,7 +121,8 @@ unsafe fn some_rows<F: Format, const P: usize, const M: usize>(
                 if F::PER_16 {
                     let (s0, m0) = scale::<F>(source, heads, b, 2 * s);
                     let (s1, m1) = scale::<F>(source, heads, b, 2 * s + 1);
-                    for (sum, &x) in sums.iter_mut().zip(&rows) {
+                    for (m, sum) in sums.iter_mut().enumerate() {
+                        let x = rows[m];
                         let d = _mm512_set1_ps(read(x, at.scale + 4 * sub));
                         let start = |half: usize| start::<F>(x, at.neg_sum16 + 8 * sub + 4 * half);
                         let i0 = dot::<P, 4>([w[0], w[1], w[2], w[3]], x.add(32 * sub), at.low, start(0));
@@ -136,7 +137,8 @@ unsafe fn some_rows<F: Format, const P: usize, const M: usize>(
                     }
                 } else {
                     let (scale, min) = scale::<F>(source, heads, b, s);
-                    for (sum, &x) in sums.iter_mut().zip(&rows) {
+                    for (m, sum) in sums.iter_mut().enumerate() {
+                        let x = rows[m];
                         let d = _mm512_set1_ps(read(x, at.scale + 4 * sub));
                         let start = start::<F>(x, at.neg_sum + 4 * sub);
                         let i = dot::<P, 8>(w, x.add(32 * sub), at.low, start);

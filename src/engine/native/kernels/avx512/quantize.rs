@@ -91,8 +91,9 @@ fn split(codes: __m512i) -> (__m512i, __m512i) {
 fn largest(values: &[[__m512; 2]; 4]) -> __m128 {
     // Not `map`: a closure's vectors would travel through memory.
     let mut four = [_mm_setzero_si128(); 4];
-    for (four, [low, high]) in four.iter_mut().zip(values) {
-        let (low, high) = (_mm512_abs_ps(*low), _mm512_abs_ps(*high));
+    for (i, four) in four.iter_mut().enumerate() {
+        let [low, high] = values[i];
+        let (low, high) = (_mm512_abs_ps(low), _mm512_abs_ps(high));
         let both = _mm512_max_epu32(_mm512_castps_si512(low), _mm512_castps_si512(high));
         let quarter = _mm256_max_epu32(_mm512_castsi512_si256(both), _mm512_extracti64x4_epi64::<1>(both));
         *four = _mm_max_epu32(_mm256_castsi256_si128(quarter), _mm256_extracti128_si256::<1>(quarter));
