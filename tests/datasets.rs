@@ -13,9 +13,15 @@ const YAML: &str = "task: sums\ndataset_path: owner/sums\ndataset_name: easy\nou
                     doc_to_target: target\n";
 const TRAIN: &str = "{\"input\":\"1+1\",\"target\":\"2\"}\n";
 
-/// A hub with one data set, whose test split is Parquet.
+/// The test split: Parquet where it is read, else the same rows as JSON lines.
+const TEST: (&str, &[u8]) = if cfg!(feature = "parquet") {
+    ("easy/test-00000-of-00001.parquet", include_bytes!("fixtures/sums.parquet"))
+} else {
+    ("easy/test.jsonl", b"{\"input\":\"2+2?\",\"target\":\"4\"}\n{\"input\":\"1+2?\",\"target\":\"3\"}\n")
+};
+
+/// A hub with one data set.
 fn hub() -> Server {
-    let parquet = include_bytes!("fixtures/sums.parquet").to_vec();
     Server::start(move |request: &Request| {
         let file = |bytes: &[u8]| {
             let reply = if request.method == "HEAD" { Reply::status(200) } else { Reply::bytes(bytes, request) };
@@ -26,14 +32,19 @@ fn hub() -> Server {
         };
         match request.path.as_str() {
             "/api/datasets/owner/sums/revision/main" => Reply {
-                body: b"{\"siblings\":[{\"rfilename\":\"README.md\"},{\"rfilename\":\"easy/test-00000-of-00001.parquet\"},\
-                        {\"rfilename\":\"easy/train.jsonl\"}]}"
-                    .to_vec(),
+                body: format!(
+                    "{{\"siblings\":[{{\"rfilename\":\"README.md\"}},{{\"rfilename\":\"{}\"}},\
+                     {{\"rfilename\":\"easy/train.jsonl\"}}]}}",
+                    TEST.0
+                )
+                .into_bytes(),
                 ..Reply::status(200)
             },
-            "/datasets/owner/sums/resolve/main/easy/test-00000-of-00001.parquet" => file(&parquet),
-            "/datasets/owner/sums/resolve/main/easy/train.jsonl" => file(TRAIN.as_bytes()),
-            _ => Reply::status(404),
+            path => match path.strip_prefix("/datasets/owner/sums/resolve/main/") {
+                Some("easy/train.jsonl") => file(TRAIN.as_bytes()),
+                Some(name) if name == TEST.0 => file(TEST.1),
+                _ => Reply::status(404),
+            },
         }
     })
 }

@@ -333,6 +333,19 @@ fn a_site_of_nothing_and_of_a_broken_file_says_so() {
     assert!(two.status.code() == Some(2) && String::from_utf8_lossy(&two.stderr).contains("--site"));
 }
 
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn a_build_without_parquet_says_how_to_get_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = example(dir.path());
+    for arguments in [["report", "-o", "parquet"], ["export", "-o", "parquet"]] {
+        let output = tierbench(dir.path()).args(arguments).arg(&path).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && errors.contains("--features parquet"), "{errors}");
+    }
+}
+
+#[cfg(feature = "parquet")]
 #[test]
 fn parquet_holds_the_rows_with_typed_columns() {
     use parquet::file::reader::{FileReader as _, SerializedFileReader};

@@ -98,25 +98,45 @@ fn the_same_rows_in_every_format_are_the_same_task() {
     write("a.jsonl", b"{\"input\":\"2+2?\",\"target\":\"4\"}\n{\"input\":\"1+2?\",\"target\":\"3\"}\n");
     write("a.csv", b"input,target\n2+2?,4\n1+2?,3\n");
     write("a.json", b"[{\"input\":\"2+2?\",\"target\":\"4\"},{\"input\":\"1+2?\",\"target\":\"3\"}]");
-    let parquet = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sums.parquet");
-    fs::copy(parquet, dir.path().join("a.parquet")).unwrap();
-    for name in ["a.jsonl", "a.csv", "a.json", "a.parquet"] {
-        let path = dir.path().join(name);
-        let shown = shown(path.to_str().unwrap(), "2");
-        assert_eq!(shown["prompt"], "1+2?\nAnswer:", "{name}");
-        assert_eq!((shown["facts"]["task"].as_str(), shown["facts"]["items"].as_u64()), (Some("a"), Some(2)), "{name}");
+    for name in ["a.jsonl", "a.csv", "a.json"] {
+        assert_shows_the_sums(&dir.path().join(name));
     }
+}
+
+fn assert_shows_the_sums(path: &Path) {
+    let shown = shown(path.to_str().unwrap(), "2");
+    assert_eq!(shown["prompt"], "1+2?\nAnswer:", "{}", path.display());
+    assert_eq!((shown["facts"]["task"].as_str(), shown["facts"]["items"].as_u64()), (Some("a"), Some(2)));
+}
+
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn a_build_without_parquet_says_how_to_get_it() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sums.parquet");
+    let run = tierbench().args(["tasks", "show", path.to_str().unwrap()]).output().unwrap();
+    let errors = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.code() == Some(1) && errors.contains("sums.parquet") && errors.contains("--features parquet"));
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn parquet_is_the_same_task_and_may_hold_lists_and_nulls() {
+    let dir = tempfile::tempdir().unwrap();
+    let sums = dir.path().join("a.parquet");
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sums.parquet"), &sums).unwrap();
+    assert_shows_the_sums(&sums);
     // Compressed, with lists, structs and nulls, as hub data sets are.
     let nested = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/nested.parquet");
     let yaml = "task: nested\noutput_type: multiple_choice\ndoc_to_text: \"{{question}}\"\n\
                 doc_to_choice: \"{{choices.text}}\"\ndoc_to_target: \"{{choices.label.index(answerKey)}}\"\n";
     fs::copy(nested, dir.path().join("test.parquet")).unwrap();
-    write("task.yaml", yaml.as_bytes());
+    fs::write(dir.path().join("task.yaml"), yaml).unwrap();
     let shown = shown(dir.path().to_str().unwrap(), "2");
     assert_eq!((&shown["prompt"], &shown["choices"]), (&"Which melts?".into(), &serde_json::json!(["ice", "stone"])));
     assert_eq!(shown["item"]["note"], Value::Null);
 }
 
+#[cfg(feature = "parquet")]
 #[test]
 fn damaged_parquet_is_an_error_and_never_a_panic() {
     let dir = tempfile::tempdir().unwrap();

@@ -18,6 +18,7 @@ pub mod latex;
 pub mod markdown;
 pub mod notes;
 pub mod number;
+#[cfg_attr(not(feature = "parquet"), path = "parquet_absent.rs")]
 pub mod parquet;
 pub mod rows;
 pub mod site;
@@ -46,8 +47,17 @@ pub enum ReportError {
     #[error("cannot write the table as CSV: {0}")]
     Csv(#[from] ::csv::Error),
     /// The rows cannot be written as Parquet.
+    #[cfg(feature = "parquet")]
     #[error("cannot write the rows as Parquet: {0}")]
     Parquet(#[from] ::parquet::errors::ParquetError),
+    /// This build leaves the format out.
+    #[error("this build does not write {format}: build with `--features {feature}`, or use -o jsonl")]
+    NotBuilt {
+        /// The format.
+        format: &'static str,
+        /// The cargo feature that brings it.
+        feature: &'static str,
+    },
     /// The file to splice into has no markers, or not one pair in order.
     #[error("{path}: {why}; put `{begin}` and `{end}` on lines of their own where the table belongs", begin = splice::BEGIN, end = splice::END)]
     Markers {

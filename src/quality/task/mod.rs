@@ -6,6 +6,7 @@
 
 mod assemble;
 mod bare;
+#[cfg_attr(not(feature = "parquet"), path = "columnar_absent.rs")]
 mod columnar;
 mod embedded;
 mod files;
