@@ -12,7 +12,7 @@ use super::measuring::Measuring;
 use super::meter_args::MeterArgs;
 use super::run::energy::{PATIENCE, baselines};
 use super::{OutputFormat, Ui, interrupt};
-use crate::energy::{self, IdleBaselines, Reading, Session, Trust};
+use crate::energy::{self, IdleBaselines, Metering, Reading, Trust};
 use crate::engine::{Engine, EngineError, EngineFacts};
 use crate::error::{Error, ExitStatus, Result};
 use crate::measure::bandwidth::Bandwidth;
@@ -115,8 +115,8 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     let sysfs = SysFs::new(&ui.sysfs_root);
     let host = HostFacts::read(&sysfs);
     let clock = Arc::new(Monotonic::default());
-    let session = energy::open(&args.meter.options(ui, args.engine.device), clock.clone())?;
-    let mut bench = Bench { args, ui, protocol, workloads, sysfs, clock, session, bare: None };
+    let metering = energy::open(&args.meter.options(ui, args.engine.device), clock.clone())?;
+    let mut bench = Bench { args, ui, protocol, workloads, sysfs, clock, metering, bare: None };
     bench.prepare();
     // All in memory at once if half of it is enough, so that what drifts hits all alike.
     let bytes: u64 = settings.iter().map(|setting| setting.file.bytes).sum();
@@ -191,14 +191,14 @@ struct Bench<'a> {
     workloads: Vec<Workload>,
     sysfs: SysFs,
     clock: Arc<Monotonic>,
-    session: Session,
+    metering: Metering,
     bare: Option<Reading>,
 }
 
 impl Bench<'_> {
     /// Whether joules are measured and not estimated.
     fn is_metered(&self) -> bool {
-        self.session.infos().iter().any(|info| info.trust < Trust::Estimated)
+        self.metering.infos().iter().any(|info| info.trust < Trust::Estimated)
     }
 
     fn idle_time(&self) -> Option<Duration> {
@@ -208,11 +208,11 @@ impl Bench<'_> {
 
     fn prepare(&mut self) {
         if self.args.energy_window.is_none() {
-            self.protocol.energy_window = self.session.advised_window();
+            self.protocol.energy_window = self.metering.advised_window();
         }
         if let Some(time) = self.idle_time() {
             self.ui.note(format_args!("measuring idle power for {:.0} s", time.as_secs_f64()));
-            self.bare = Some(self.session.idle(time));
+            self.bare = Some(self.metering.idle(time));
         }
     }
 
@@ -240,9 +240,9 @@ impl Bench<'_> {
             .collect();
         let mut idle = IdleBaselines { bare: self.bare.clone(), ..IdleBaselines::default() };
         let idle_time = self.idle_time().filter(|_| !engines.is_empty());
-        idle.ready = idle_time.map(|time| self.session.idle(time));
+        idle.ready = idle_time.map(|time| self.metering.idle(time));
         let results = self.measure(&mut engines, &cells);
-        idle.after = idle_time.map(|time| self.session.idle(time));
+        idle.after = idle_time.map(|time| self.metering.idle(time));
         let tested = |i: usize, facts, workload, outcome| Tested {
             file: settings[i].file.clone(),
             n_threads: settings[i].n_threads,
@@ -295,7 +295,7 @@ impl Bench<'_> {
 
     fn measure(&mut self, engines: &mut [Box<dyn Engine>], cells: &[Cell]) -> Vec<Result<SpeedCell, MeasureError>> {
         let progress = Measuring::new(self.ui, cells, &self.protocol);
-        let mut instruments = Instruments { clock: &*self.clock, sysfs: &self.sysfs, energy: &mut self.session };
+        let mut instruments = Instruments { clock: &*self.clock, sysfs: &self.sysfs, energy: &mut self.metering };
         measure_cells(engines, cells, &self.protocol, &mut instruments, &mut |event| {
             progress.show(&event);
             if interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -311,7 +311,7 @@ impl Bench<'_> {
                 readings.extend(cell.windows.iter_mut().map(|window| &mut window.reading));
             }
         }
-        if let Err(error) = self.session.align(&mut readings, PATIENCE) {
+        if let Err(error) = self.metering.align(&mut readings, PATIENCE) {
             self.ui.warn(format_args!("the power log could not be read after the run: {error}"));
         }
         for cell in tested.iter_mut().filter_map(|test| test.outcome.as_mut().ok()) {

@@ -96,7 +96,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::energy::Session;
+    use crate::energy::Metering;
     use crate::energy::tree::Tree;
 
     fn laptop(status: &str) -> Tree {
@@ -115,17 +115,17 @@ mod tests {
         let tree = laptop("Discharging");
         let meter = Battery::open(&tree.sysfs()).unwrap();
         let info = meter.info().clone();
-        let mut session = Session::unattended(vec![(Box::new(meter), info)], Arc::new(tree.clock()), &tree.sysfs());
-        session.start();
+        let mut metering = Metering::unattended(vec![(Box::new(meter), info)], Arc::new(tree.clock()), &tree.sysfs());
+        metering.start();
         tree.clock().sleep(Duration::from_secs(1));
-        let reading = session.stop();
+        let reading = metering.stop();
         assert!((reading.joules.unwrap().0 - 18.0).abs() < 1e-9);
         assert!(reading.flags.contains(&Flag::OnBattery) && reading.flags.contains(&Flag::WindowShort));
         // The charger is connected during a window.
-        session.start();
+        metering.start();
         tree.write(&format!("{CLASS}/BAT0/status"), "Charging");
         tree.clock().sleep(Duration::from_secs(1));
-        assert!(session.stop().invalid.unwrap().contains("charging"));
+        assert!(metering.stop().invalid.unwrap().contains("charging"));
     }
 
     #[test]

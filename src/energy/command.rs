@@ -147,24 +147,24 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::energy::Session;
+    use crate::energy::Metering;
     use crate::energy::meter::Meter as _;
     use crate::measure::clock::Monotonic;
     use crate::measure::sysfs::SysFs;
 
-    fn session(command: &str, interval_ms: u64) -> Result<Session, ReadError> {
+    fn metering(command: &str, interval_ms: u64) -> Result<Metering, ReadError> {
         let meter = open(command, Duration::from_millis(interval_ms), None)?;
         let info = meter.info().clone();
-        Ok(Session::new(vec![(Box::new(meter), info)], Arc::new(Monotonic::default()), &SysFs::new("/nonexistent")))
+        Ok(Metering::new(vec![(Box::new(meter), info)], Arc::new(Monotonic::default()), &SysFs::new("/nonexistent")))
     }
 
     #[test]
     fn a_constant_power_gives_its_joules_whether_printed_once_or_line_by_line() {
         for command in ["echo 40", "echo '40 W'", "while true; do echo 40; sleep 0.02; done"] {
-            let mut session = session(command, 20).unwrap();
-            session.start();
+            let mut metering = metering(command, 20).unwrap();
+            metering.start();
             std::thread::sleep(Duration::from_millis(120));
-            let reading = session.stop();
+            let reading = metering.stop();
             let power = reading.power().unwrap_or_else(|| panic!("{command}: {:?}", reading.invalid));
             assert!((power.0 - 40.0).abs() < 1e-6, "{command}: {power:?}");
             assert_eq!((reading.trust, reading.scope), (Trust::Sampled, Scope::Wall));
@@ -188,10 +188,10 @@ mod tests {
 
     #[test]
     fn text_failure_and_silence_are_errors_that_quote_what_came() {
-        let error = session("echo lots", 20).unwrap_err().to_string();
+        let error = metering("echo lots", 20).unwrap_err().to_string();
         assert!(error.contains("`lots`") && error.contains("--power-cmd"), "{error}");
         for command in ["exit 3", "true", "echo -5", "echo NaN", "echo inf"] {
-            assert!(session(command, 20).is_err(), "{command}");
+            assert!(metering(command, 20).is_err(), "{command}");
         }
     }
 
@@ -199,11 +199,11 @@ mod tests {
     fn a_command_that_fails_later_invalidates_the_window() {
         let dir = tempfile::tempdir().unwrap();
         let flag = dir.path().join("dead");
-        let mut session = session(&format!("test ! -e {} && echo 40", flag.display()), 10).unwrap();
-        session.start();
+        let mut metering = metering(&format!("test ! -e {} && echo 40", flag.display()), 10).unwrap();
+        metering.start();
         std::fs::write(&flag, "").unwrap();
         std::thread::sleep(Duration::from_millis(300));
-        let reading = session.stop();
+        let reading = metering.stop();
         assert_eq!(reading.joules, None);
         assert!(reading.invalid.unwrap().contains("ended with"));
     }

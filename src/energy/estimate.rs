@@ -141,7 +141,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::energy::Session;
+    use crate::energy::Metering;
     use crate::measure::clock::FakeClock;
 
     #[test]
@@ -177,11 +177,11 @@ mod tests {
         let estimate = Estimate::open(&sysfs, LoadModel::CodeCarbon { tdp_w: 100.0 }).unwrap();
         let info = estimate.info().clone();
         let clock = FakeClock::new();
-        let mut session = Session::unattended(vec![(Box::new(estimate), info)], Arc::new(clock.clone()), &sysfs);
-        session.start();
+        let mut metering = Metering::unattended(vec![(Box::new(estimate), info)], Arc::new(clock.clone()), &sysfs);
+        metering.start();
         clock.advance(Duration::from_secs(2));
         stat(1200, 1200);
-        let reading = session.stop();
+        let reading = metering.stop();
         // Half load: 21.25 W for 2 s.
         let (lo, hi) = reading.range.unwrap();
         assert!((lo - 21.25).abs() < 1e-5 && (hi - 85.0).abs() < 1e-5, "{lo} {hi}");

@@ -160,17 +160,17 @@ mod tests {
 
     use super::*;
     use crate::energy::tree::Tree;
-    use crate::energy::{Reading, Session, Watch, calibrate};
+    use crate::energy::{Metering, Reading, Watch, calibrate};
 
     fn measure(tree: &Tree, mut meter: Hwmon) -> Reading {
         let info = calibrate(&mut meter, &tree.clock(), Watch::PROCESSOR).unwrap();
-        let mut session = Session::unattended(vec![(Box::new(meter), info)], Arc::new(tree.clock()), &tree.sysfs());
-        session.start();
+        let mut metering = Metering::unattended(vec![(Box::new(meter), info)], Arc::new(tree.clock()), &tree.sysfs());
+        metering.start();
         for _ in 0..20 {
             tree.clock().sleep(Duration::from_millis(100));
-            session.poll();
+            metering.poll();
         }
-        session.stop()
+        metering.stop()
     }
 
     #[test]

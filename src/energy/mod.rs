@@ -1,6 +1,6 @@
 //! Energy: meters, windows, idle baselines, trust classes.
 //!
-//! [`open`] picks the best source of a machine and returns a [`Session`]; [`Session::start`] and [`Session::stop`] give a
+//! [`open`] picks the best source of a machine and returns a [`Metering`]; [`Metering::start`] and [`Metering::stop`] give a
 //! [`Reading`]. A read that fails, sticks or jumps makes its window invalid with a reason; it never becomes 0. This room
 //! knows nothing of tokens, models or money.
 //!
@@ -25,6 +25,7 @@ pub mod flag;
 pub mod hwmon;
 mod idle;
 mod meter;
+mod metering;
 pub mod nvml;
 mod open;
 pub mod perf;
@@ -36,7 +37,6 @@ mod rapl;
 mod raw;
 mod reading;
 pub mod sampler;
-mod session;
 pub mod tools;
 #[cfg(test)]
 mod tree;
@@ -45,10 +45,10 @@ pub use calibrate::{Watch, calibrate};
 pub use flag::Flag;
 pub use idle::IdleBaselines;
 pub use meter::{Domain, DomainKind, Meter, MeterInfo, ReadError, Role, Value};
+pub use metering::Metering;
 pub use open::{EnergyOptions, MeterChoice, SourceFacts, open, survey};
 pub use raw::{RawRead, trapezoid};
 pub use reading::{Reading, Scope, Trust};
-pub use session::Session;
 
 /// What can go wrong in this room. Trouble while measuring is not here: it makes a [`Reading`] invalid.
 #[derive(Debug, thiserror::Error)]

@@ -156,7 +156,7 @@ mod tests {
     use super::*;
     use crate::energy::Flag;
     use crate::energy::tree::{Tree, World};
-    use crate::energy::{Reading, Session, Watch, calibrate};
+    use crate::energy::{Metering, Reading, Watch, calibrate};
 
     struct Fake {
         clock: World,
@@ -188,13 +188,13 @@ mod tests {
         let mut meter = NvmlMeter::with_board(Box::new(board), 0).unwrap();
         let info = calibrate(&mut meter, &tree.clock(), Watch::GPU).unwrap();
         assert_eq!(info.tick_ms, Some(100.0));
-        let mut session = Session::unattended(vec![(Box::new(meter), info)], Arc::new(tree.clock()), &tree.sysfs());
-        session.start();
+        let mut metering = Metering::unattended(vec![(Box::new(meter), info)], Arc::new(tree.clock()), &tree.sysfs());
+        metering.start();
         for _ in 0..100 {
             tree.clock().sleep(Duration::from_millis(100));
-            session.poll();
+            metering.poll();
         }
-        session.stop()
+        metering.stop()
     }
 
     #[test]

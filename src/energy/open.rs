@@ -17,7 +17,7 @@ use super::nvml::NvmlMeter;
 use super::perf::Perf;
 use super::powercap::Powercap;
 use super::tools;
-use super::{EnergyError, Session};
+use super::{EnergyError, Metering};
 use crate::engine::DeviceChoice;
 use crate::measure::clock::Clock;
 use crate::measure::host::HostFacts;
@@ -150,7 +150,7 @@ impl Candidate {
 ///
 /// # Errors
 /// [`EnergyError`] if a source that was asked for cannot be used.
-pub fn open(options: &EnergyOptions, clock: Arc<dyn Clock>) -> Result<Session, EnergyError> {
+pub fn open(options: &EnergyOptions, clock: Arc<dyn Clock>) -> Result<Metering, EnergyError> {
     let ready = |candidate: &Candidate| {
         candidate.ready(&*clock).map_err(|source| EnergyError::Unusable { meter: candidate.source.into(), source })
     };
@@ -168,7 +168,7 @@ pub fn open(options: &EnergyOptions, clock: Arc<dyn Clock>) -> Result<Session, E
         (MeterChoice::Pmic, None) => vec![ready(&pmic(options))?],
         (MeterChoice::System, None) => vec![ready(&system())?],
     };
-    Ok(Session::new(meters, clock, &options.sysfs))
+    Ok(Metering::new(meters, clock, &options.sysfs))
 }
 
 /// The best there is. A GPU's energy without a GPU meter is unknown: the processor's alone would look like the whole.
@@ -307,8 +307,8 @@ mod tests {
     }
 
     fn source(options: &EnergyOptions, tree: &Tree) -> Option<String> {
-        let session = open(options, Arc::new(tree.clock())).unwrap();
-        session.infos().first().map(|info| info.source.clone())
+        let metering = open(options, Arc::new(tree.clock())).unwrap();
+        metering.infos().first().map(|info| info.source.clone())
     }
 
     #[test]

@@ -104,7 +104,7 @@ mod tests {
 
     use super::*;
     use crate::energy::meter::Meter as _;
-    use crate::energy::{Session, Trust};
+    use crate::energy::{Metering, Trust};
     use crate::measure::clock::Monotonic;
     use crate::measure::sysfs::SysFs;
 
@@ -145,10 +145,10 @@ mod tests {
             let info = meter.info().clone();
             assert_eq!((info.source.as_str(), info.trust, info.sensor_bound), ("power-url", Trust::Wall, Some(0.01)));
             let clock = Arc::new(Monotonic::default());
-            let mut session = Session::new(vec![(Box::new(meter), info)], clock, &SysFs::new("/nonexistent"));
-            session.start();
+            let mut metering = Metering::new(vec![(Box::new(meter), info)], clock, &SysFs::new("/nonexistent"));
+            metering.start();
             std::thread::sleep(Duration::from_millis(300));
-            let power = session.stop().power().unwrap();
+            let power = metering.stop().power().unwrap();
             assert!((power.0 - 40.0).abs() < 1e-6, "{path}: {power:?}");
         }
     }

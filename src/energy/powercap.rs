@@ -133,19 +133,19 @@ mod tests {
 
     use super::*;
     use crate::energy::tree::{RANGE, Tree};
-    use crate::energy::{Flag, Reading, Scope, Session, Trust, Watch, calibrate};
+    use crate::energy::{Flag, Metering, Reading, Scope, Trust, Watch, calibrate};
 
     /// Opens, calibrates, and measures two seconds.
     fn measure(tree: &Tree) -> Result<Reading, ReadError> {
         let mut meter = Powercap::open(&tree.sysfs())?;
         let info = calibrate(&mut meter, &tree.clock(), Watch::PROCESSOR)?;
-        let mut session = Session::unattended(vec![(Box::new(meter), info)], Arc::new(tree.clock()), &tree.sysfs());
-        session.start();
+        let mut metering = Metering::unattended(vec![(Box::new(meter), info)], Arc::new(tree.clock()), &tree.sysfs());
+        metering.start();
         for _ in 0..2 {
             tree.clock().sleep(Duration::from_secs(1));
-            session.poll();
+            metering.poll();
         }
-        Ok(session.stop())
+        Ok(metering.stop())
     }
 
     fn close(reading: &Reading, joules: f64) -> bool {
@@ -244,12 +244,12 @@ mod tests {
         tree.zone("intel-rapl:0", "package-0", 30.0);
         let meter = Powercap::open(&tree.sysfs()).unwrap();
         let info = meter.info().clone();
-        let mut session = Session::unattended(vec![(Box::new(meter), info)], Arc::new(tree.clock()), &tree.sysfs());
-        session.start();
+        let mut metering = Metering::unattended(vec![(Box::new(meter), info)], Arc::new(tree.clock()), &tree.sysfs());
+        metering.start();
         tree.clock().sleep(Duration::from_secs(1));
         tree.remove("intel-rapl:0");
-        session.poll();
-        let reading = session.stop();
+        metering.poll();
+        let reading = metering.stop();
         assert_eq!(reading.joules, None);
         assert!(reading.invalid.unwrap().contains("intel-rapl:0/energy_uj is missing"));
     }

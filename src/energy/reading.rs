@@ -147,7 +147,7 @@ impl Reading {
         Some(self.joules? - idle.power()? * Seconds(self.window_s))
     }
 
-    /// Sum of windows of one session. One invalid window makes the sum invalid: what it held is unknown.
+    /// Sum of windows of one metering. One invalid window makes the sum invalid: what it held is unknown.
     /// `None` for no windows.
     #[must_use]
     pub fn sum_windows(windows: &[Self]) -> Option<Self> {

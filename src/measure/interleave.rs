@@ -10,7 +10,7 @@ use super::noise::{NoiseEvidence, NoiseSnapshot};
 use super::protocol::{Prefix, Prepared, Protocol, Trial};
 use super::speed::{EnergyWindow, SpeedCell, SpeedSample};
 use super::sysfs::SysFs;
-use crate::energy::Session;
+use crate::energy::Metering;
 use crate::engine::Engine;
 use crate::plan::{TierKey, Workload};
 use crate::stats::bootstrap::SplitMix64;
@@ -34,8 +34,8 @@ pub struct Instruments<'a> {
     pub clock: &'a dyn Clock,
     /// Kernel files, for noise and memory.
     pub sysfs: &'a SysFs,
-    /// Energy; a session without meters leaves it out.
-    pub energy: &'a mut Session,
+    /// Energy; a metering without meters leaves it out.
+    pub energy: &'a mut Metering,
 }
 
 /// What happened; for progress. Cells are named by their index.

@@ -6,10 +6,10 @@ use std::ops::ControlFlow;
 use sha2::{Digest as _, Sha256};
 
 use super::constrain::{Constraint, Labels, Schema};
+use super::prefixed::{ChoiceOutcome, Effort, PrefixedEngine, TextOutcome};
 use super::prompt::Prompter;
 use super::request::{ChoiceRequest, TextRequest};
 use super::score::{Score, confidence, mentioned, pick};
-use super::session::{ChoiceOutcome, Effort, Session, TextOutcome};
 use super::task::{Decode, Generation, Item, Normalize, Output, Task};
 use super::{ChoiceResult, Codec, FinishReason, ItemResult, QualityError};
 use crate::engine::Engine;
@@ -79,9 +79,9 @@ pub fn evaluate(
     let mut order = item_order(task, options.seed);
     order.truncate(options.limit.unwrap_or(usize::MAX));
     check_done(task, &order, options.done)?;
-    let mut session = Session::new(engine)?;
-    let prefix = session.hold(&shared_tokens(task, &prompter, codec, &order)?)?;
-    let mut walk = Walk { task, decode, schema, prompter, codec, session, content_free: HashMap::new() };
+    let mut engine = PrefixedEngine::new(engine)?;
+    let prefix = engine.hold(&shared_tokens(task, &prompter, codec, &order)?)?;
+    let mut walk = Walk { task, decode, schema, prompter, codec, engine, content_free: HashMap::new() };
     let mut evaluated =
         Evaluated { items: 0, complete: false, prefix_tokens: prefix.n_prompt, prefix_ns: prefix.elapsed_ns };
     let mut rest = order.get(options.done.len()..).unwrap_or_default();
@@ -111,7 +111,7 @@ fn check_done(task: &Task, order: &[usize], done: &[ItemResult]) -> Result<(), Q
 }
 
 /// Tokens the prompts of all items begin with: what the first two have in common, within the rendered prefix. Where a
-/// merge crosses the border, the prompts differ there and the session falls back to fewer shared tokens.
+/// merge crosses the border, the prompts differ there and the engine falls back to fewer shared tokens.
 fn shared_tokens(
     task: &Task,
     prompter: &Prompter,
@@ -140,7 +140,7 @@ struct Walk<'a> {
     schema: Option<Schema>,
     prompter: Prompter,
     codec: &'a dyn Codec,
-    session: Session<'a>,
+    engine: PrefixedEngine<'a>,
     /// Choices' log-likelihoods after the content-free item, by request.
     content_free: HashMap<Vec<u32>, Vec<f64>>,
 }
@@ -168,8 +168,8 @@ impl Walk<'_> {
         for item in items {
             requests.push(self.choice_request(item)?);
         }
-        let n = self.session.fit_choices(&requests);
-        let outcomes = self.session.choices(&requests[..n])?;
+        let n = self.engine.fit_choices(&requests);
+        let outcomes = self.engine.choices(&requests[..n])?;
         let mut results = Vec::with_capacity(n);
         for ((item, request), outcome) in items.iter().zip(&requests).zip(outcomes) {
             let free = match content_free {
@@ -205,7 +205,7 @@ impl Walk<'_> {
         if let Some(known) = self.content_free.get(&key) {
             return Ok(known.clone());
         }
-        let outcome = self.session.choices(std::slice::from_ref(&request))?.pop();
+        let outcome = self.engine.choices(std::slice::from_ref(&request))?.pop();
         let logprobs = outcome.and_then(|o| o.logprobs).unwrap_or_else(|| vec![0.0; request.continuations.len()]);
         self.content_free.insert(key, logprobs.clone());
         Ok(logprobs)
@@ -247,11 +247,11 @@ impl Walk<'_> {
             let context = self.codec.encode(&self.prompter.context(item)?, true)?;
             requests.push(TextRequest { context });
         }
-        let n = self.session.fit_texts(&requests);
+        let n = self.engine.fit_texts(&requests);
         let constraint = |schema: &Schema| Box::new(schema.constraint()) as Box<dyn Constraint>;
         let constraints =
             self.schema.iter().flat_map(|schema| std::iter::repeat_n(schema, n).map(constraint)).collect();
-        let outcomes = self.session.texts(self.codec, &requests[..n], constraints, limits)?;
+        let outcomes = self.engine.texts(self.codec, &requests[..n], constraints, limits)?;
         items.iter().zip(outcomes).map(|(item, outcome)| self.text_result(item, outcome)).collect()
     }
 
@@ -266,9 +266,9 @@ impl Walk<'_> {
                 constraints.push(Box::new(Labels::new(continuations)) as Box<dyn Constraint>);
             }
         }
-        let n = self.session.fit_texts(&requests);
+        let n = self.engine.fit_texts(&requests);
         constraints.truncate(n);
-        let outcomes = self.session.texts(self.codec, &requests[..n], constraints, &limits)?;
+        let outcomes = self.engine.texts(self.codec, &requests[..n], constraints, &limits)?;
         items.iter().zip(outcomes).map(|(item, outcome)| self.named_choice_result(item, outcome)).collect()
     }
 

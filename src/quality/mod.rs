@@ -1,7 +1,7 @@
 //! Tasks, prompts, requests, scorers and the evaluation loop: what a tier's answers are worth.
 //!
 //! A [`task::Task`] is read from a folder (`task.yaml`, `items.jsonl`, `shots.jsonl`); [`prompt::Prompter`] renders an
-//! item as the model sees it; [`session::Session`] runs the requests with the shared prefix computed once;
+//! item as the model sees it; [`prefixed::PrefixedEngine`] runs the requests with the shared prefix computed once;
 //! [`score`] turns an answer into a number in [0, 1] and a pass; [`evaluate()`] walks the items in a fixed seeded order
 //! and hands each [`ItemResult`] to the caller, who decides when to stop.
 //!
@@ -20,12 +20,12 @@ pub mod fidelity;
 pub mod filter;
 pub mod lint;
 pub mod log;
+pub mod prefixed;
 pub mod prompt;
 pub mod request;
 mod result;
 mod sandbox;
 pub mod score;
-pub mod session;
 pub mod task;
 
 pub use baseline::{Baseline, baselines, best_baseline};

@@ -22,7 +22,7 @@ impl Run<'_> {
         let before: Vec<Cell> = self.raw.cells.clone();
         let mut readings: Vec<&mut Reading> = baselines(&mut self.raw.idle).collect();
         readings.extend(self.raw.cells.iter_mut().flat_map(windows));
-        if let Err(error) = self.session.align(&mut readings, PATIENCE) {
+        if let Err(error) = self.metering.align(&mut readings, PATIENCE) {
             let warning = format!("the power log could not be read after the run: {error}");
             self.ui.warn(&warning);
             self.raw.warnings.push(warning);

@@ -90,9 +90,9 @@ impl Run<'_> {
         if bar.is_hidden() {
             self.ui.note(format_args!("judging {} on {}", self.raw.tiers[place].key, task.name));
         }
-        let metered = !self.session.infos().is_empty();
+        let metered = !self.metering.infos().is_empty();
         if metered {
-            self.session.start();
+            self.metering.start();
         }
         let earlier = kept.items.clone();
         let options = EvalOptions { seed: facts.rule.order_seed, limit, done: &earlier, decode: None };
@@ -119,7 +119,7 @@ impl Run<'_> {
         });
         bar.finish_and_clear();
         if metered {
-            kept.energy.push(self.session.stop());
+            kept.energy.push(self.metering.stop());
         }
         if let Some(error) = refused {
             return Err(error);

@@ -21,7 +21,7 @@ use super::meter_args::MeterArgs;
 use super::{OutputFormat, Ui, interrupt};
 use crate::cost::Assumptions;
 use crate::decide::Rule;
-use crate::energy::{IdleBaselines, Session, Trust, open as open_meter};
+use crate::energy::{IdleBaselines, Metering, Trust, open as open_meter};
 use crate::engine::Engine;
 use crate::error::{Error, ExitStatus, Result};
 use crate::measure::bandwidth::Bandwidth;
@@ -151,7 +151,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     }
 
     let clock = Arc::new(Monotonic::default());
-    let session = open_meter(&args.meter.options(ui, args.engine.device), clock.clone())?;
+    let metering = open_meter(&args.meter.options(ui, args.engine.device), clock.clone())?;
     let mut run = Run {
         args,
         ui,
@@ -163,7 +163,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
         engines: Vec::new(),
         sysfs,
         clock,
-        session,
+        metering,
         history,
         open,
         raw: header(args, host, cost),
@@ -338,7 +338,7 @@ struct Run<'a> {
     engines: Vec<Option<Box<dyn Engine>>>,
     sysfs: SysFs,
     clock: Arc<Monotonic>,
-    session: Session,
+    metering: Metering,
     history: History,
     open: OpenRun,
     raw: RawRecord,
@@ -354,14 +354,14 @@ impl Run<'_> {
         let idle_time = (self.is_metered() && !idle_time.is_zero()).then_some(idle_time);
         if let Some(time) = idle_time {
             self.ui.note(format_args!("measuring idle power for {:.0} s", time.as_secs_f64()));
-            self.raw.idle.bare = Some(self.session.idle(time));
+            self.raw.idle.bare = Some(self.metering.idle(time));
         }
         self.load();
         let threads: Vec<u32> = self.engines.iter().flatten().map(|engine| engine.facts().n_threads).collect();
         if let Some(&threads) = threads.first() {
             self.raw.bandwidth.push(Bandwidth::measure(&self.raw.host, threads));
         }
-        self.raw.idle.ready = idle_time.map(|time| self.session.idle(time));
+        self.raw.idle.ready = idle_time.map(|time| self.metering.idle(time));
         self.history.save_header(&self.open, &self.raw)?;
         self.measure_speed()?;
         self.judge()?;
@@ -370,7 +370,7 @@ impl Run<'_> {
                 self.raw.prompts.extend(TaskPrompts::of(task, &self.raw.cells)?);
             }
         }
-        self.raw.idle.after = idle_time.map(|time| self.session.idle(time));
+        self.raw.idle.after = idle_time.map(|time| self.metering.idle(time));
         self.align()?;
         if self.raw.idle.drifted() {
             self.raw
@@ -382,7 +382,7 @@ impl Run<'_> {
 
     /// Whether joules are measured and not estimated.
     fn is_metered(&self) -> bool {
-        self.session.infos().iter().any(|info| info.trust < Trust::Estimated)
+        self.metering.infos().iter().any(|info| info.trust < Trust::Estimated)
     }
 
     fn out_of_time(&self) -> bool {

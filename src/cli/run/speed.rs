@@ -83,14 +83,14 @@ impl Run<'_> {
         let protocol = Protocol {
             budget: per_cell.min(CELL_MOST),
             warmup_budget: per_cell.min(CELL_MOST),
-            energy_window: self.session.advised_window().min(per_cell),
+            energy_window: self.metering.advised_window().min(per_cell),
             seed: self.args.seed,
             ..Protocol::default()
         };
         let progress = Measuring::new(self.ui, cells, &protocol);
         let (history, open) = (&mut self.history, &self.open);
         let mut stored = Ok(());
-        let mut instruments = Instruments { clock: &*self.clock, sysfs: &self.sysfs, energy: &mut self.session };
+        let mut instruments = Instruments { clock: &*self.clock, sysfs: &self.sysfs, energy: &mut self.metering };
         let results = measure_cells(engines, cells, &protocol, &mut instruments, &mut |event| {
             progress.show(&event);
             // Stored at once: cells of all tiers are under way together, and a kill would lose them all.

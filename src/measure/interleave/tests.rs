@@ -81,9 +81,9 @@ fn run(
     clock: &FakeClock,
     observe: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
 ) -> Vec<Result<SpeedCell, MeasureError>> {
-    let mut session = Session::none(Arc::new(clock.clone()));
+    let mut metering = Metering::none(Arc::new(clock.clone()));
     let sysfs = SysFs::new("/nonexistent");
-    let mut instruments = Instruments { clock, sysfs: &sysfs, energy: &mut session };
+    let mut instruments = Instruments { clock, sysfs: &sysfs, energy: &mut metering };
     measure_cells(engines, cells, &Protocol::default(), &mut instruments, observe)
 }
 

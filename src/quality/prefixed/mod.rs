@@ -35,7 +35,7 @@ pub struct Effort {
 }
 
 /// An engine that holds a shared prefix.
-pub struct Session<'e> {
+pub struct PrefixedEngine<'e> {
     engine: &'e mut dyn Engine,
     base: SeqId,
     cached: Vec<u32>,
@@ -44,16 +44,16 @@ pub struct Session<'e> {
     spent: Duration,
 }
 
-impl std::fmt::Debug for Session<'_> {
+impl std::fmt::Debug for PrefixedEngine<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session")
+        f.debug_struct("PrefixedEngine")
             .field("cached", &self.cached.len())
             .field("forks", &self.forks)
             .finish_non_exhaustive()
     }
 }
 
-impl Drop for Session<'_> {
+impl Drop for PrefixedEngine<'_> {
     fn drop(&mut self) {
         for seq in self.live.drain(..).chain([self.base]) {
             // The sequence may be gone after an engine error; there is nothing left to tell.
@@ -62,7 +62,7 @@ impl Drop for Session<'_> {
     }
 }
 
-impl<'e> Session<'e> {
+impl<'e> PrefixedEngine<'e> {
     /// Takes a sequence of the engine for the prefix and learns whether it can fork.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Log-likelihoods of many continuations over one prefix.
 
-use super::{BATCH_ROWS, Effort, Session, logprob, position, share};
+use super::{BATCH_ROWS, Effort, PrefixedEngine, logprob, position, share};
 use crate::engine::{Batch, SeqId, logsumexp};
 use crate::quality::QualityError;
 use crate::quality::request::ChoiceRequest;
@@ -14,8 +14,8 @@ pub struct ChoiceOutcome {
     pub effort: Effort,
 }
 
-impl Session<'_> {
-    /// Scores every continuation of every request. Run as many at once as [`Session::fit_choices`] says.
+impl PrefixedEngine<'_> {
+    /// Scores every continuation of every request. Run as many at once as [`PrefixedEngine::fit_choices`] says.
     ///
     /// # Errors
     /// What the engine says; [`crate::engine::EngineError::NotANumber`] for logits that are not numbers.

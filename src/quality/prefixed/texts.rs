@@ -1,6 +1,6 @@
 //! Greedy text for many items at once, free or held to a form.
 
-use super::{Effort, Session, logprob, position, share};
+use super::{Effort, PrefixedEngine, logprob, position, share};
 use crate::engine::{Batch, EngineError, SeqId, argmax, logsumexp};
 use crate::quality::constrain::{Constraint, likeliest};
 use crate::quality::request::TextRequest;
@@ -22,7 +22,7 @@ pub struct TextOutcome {
     pub effort: Effort,
 }
 
-impl Session<'_> {
+impl PrefixedEngine<'_> {
     /// Generates greedily for every request; ties go to the lowest token id. `constraints` hold the answers to a form, one
     /// for each request, or are empty.
     ///

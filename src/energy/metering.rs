@@ -22,7 +22,7 @@ const COUNTER_INTERVAL: Duration = Duration::from_secs(1);
 const ASSUMED_MAX_WATTS: f64 = 500.0;
 
 /// Meters that are open, and at most one window at a time. Without meters every window reads "none".
-pub struct Session {
+pub struct Metering {
     shared: Arc<Shared>,
     sampler: Option<JoinHandle<()>>,
     infos: Vec<MeterInfo>,
@@ -50,20 +50,20 @@ struct Source {
     window: Option<Account>,
 }
 
-impl Session {
-    /// A session over calibrated meters, followed by a thread.
+impl Metering {
+    /// Takes calibrated meters and follows them with a thread.
     #[must_use]
     pub fn new(meters: Vec<(Box<dyn Meter>, MeterInfo)>, clock: Arc<dyn Clock>, sysfs: &SysFs) -> Self {
-        let mut session = Self::unattended(meters, clock, sysfs);
-        if let Some(interval) = session.interval() {
-            let shared = Arc::clone(&session.shared);
+        let mut metering = Self::unattended(meters, clock, sysfs);
+        if let Some(interval) = metering.interval() {
+            let shared = Arc::clone(&metering.shared);
             let spawned = std::thread::Builder::new().name("energy".into()).spawn(move || follow(&shared, interval));
-            session.sampler = spawned.ok();
+            metering.sampler = spawned.ok();
         }
-        session
+        metering
     }
 
-    /// A session without a thread: [`Session::poll`] stands in for it. For tests with a clock of their own.
+    /// The same without a thread: [`Metering::poll`] stands in for it. For tests with a clock of their own.
     #[must_use]
     pub fn unattended(meters: Vec<(Box<dyn Meter>, MeterInfo)>, clock: Arc<dyn Clock>, sysfs: &SysFs) -> Self {
         let infos = meters.iter().map(|(_, info)| info.clone()).collect();
@@ -80,7 +80,7 @@ impl Session {
         Self { shared, sampler: None, infos, sysfs: sysfs.clone() }
     }
 
-    /// A session without meters.
+    /// Without meters.
     #[must_use]
     pub fn none(clock: Arc<dyn Clock>) -> Self {
         Self::unattended(Vec::new(), clock, &SysFs::default())
@@ -199,7 +199,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for Metering {
     fn drop(&mut self) {
         self.shared.lock().stopping = true;
         self.shared.wake.notify_all();
@@ -210,9 +210,9 @@ impl Drop for Session {
     }
 }
 
-impl std::fmt::Debug for Session {
+impl std::fmt::Debug for Metering {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("infos", &self.infos).finish_non_exhaustive()
+        f.debug_struct("Metering").field("infos", &self.infos).finish_non_exhaustive()
     }
 }
 
@@ -297,50 +297,50 @@ mod tests {
         (Box::new(Steady { info: info.clone(), watts, dies_after_ns }), info)
     }
 
-    fn session(meters: Vec<(Box<dyn Meter>, MeterInfo)>) -> (FakeClock, Session) {
+    fn metering(meters: Vec<(Box<dyn Meter>, MeterInfo)>) -> (FakeClock, Metering) {
         let clock = FakeClock::new();
-        let session = Session::unattended(meters, Arc::new(clock.clone()), &SysFs::new("/nonexistent"));
-        (clock, session)
+        let metering = Metering::unattended(meters, Arc::new(clock.clone()), &SysFs::new("/nonexistent"));
+        (clock, metering)
     }
 
     #[test]
     fn a_window_gives_power_times_time_and_net_subtracts_idle() {
-        let (clock, mut session) = session(vec![steady(50.0, u64::MAX)]);
-        let idle = session.idle(Duration::from_secs(30));
+        let (clock, mut metering) = metering(vec![steady(50.0, u64::MAX)]);
+        let idle = metering.idle(Duration::from_secs(30));
         assert_eq!(idle.power(), Some(Watts(50.0)));
-        session.start();
+        metering.start();
         clock.advance(Duration::from_secs(4));
-        let reading = session.stop();
+        let reading = metering.stop();
         assert_eq!((reading.joules, reading.window_s), (Some(Joules(200.0)), 4.0));
         assert_eq!(reading.net(&idle), Some(Joules(0.0)));
     }
 
     #[test]
     fn without_a_meter_a_window_has_a_length_and_no_joules() {
-        let (clock, mut session) = session(Vec::new());
-        session.start();
+        let (clock, mut metering) = metering(Vec::new());
+        metering.start();
         clock.advance(Duration::from_secs(2));
-        let reading = session.stop();
+        let reading = metering.stop();
         assert_eq!((reading.joules, reading.window_s, reading.trust), (None, 2.0, Trust::None));
-        assert_eq!(session.advised_window(), Duration::ZERO);
+        assert_eq!(metering.advised_window(), Duration::ZERO);
     }
 
     #[test]
     fn a_meter_that_vanishes_mid_run_invalidates_the_window_and_names_itself() {
-        let (clock, mut session) = session(vec![steady(50.0, 2_500_000_000)]);
-        session.start();
+        let (clock, mut metering) = metering(vec![steady(50.0, 2_500_000_000)]);
+        metering.start();
         for _ in 0..4 {
             clock.advance(Duration::from_secs(1));
-            session.poll();
+            metering.poll();
         }
-        let reading = session.stop();
+        let reading = metering.stop();
         assert_eq!((reading.joules, reading.invalid.as_deref()), (None, Some("package-0 is missing")));
     }
 
     #[test]
     fn closing_what_was_never_opened_is_invalid() {
-        let (_clock, mut session) = session(vec![steady(50.0, u64::MAX)]);
-        assert!(session.stop().invalid.is_some());
+        let (_clock, mut metering) = metering(vec![steady(50.0, u64::MAX)]);
+        assert!(metering.stop().invalid.is_some());
     }
 
     #[test]
@@ -352,13 +352,13 @@ mod tests {
             tree.write("/sys/class/thermal/thermal_zone0/temp", &celsius.to_string());
         };
         let clock = FakeClock::new();
-        let mut session = Session::unattended(vec![steady(50.0, u64::MAX)], Arc::new(clock.clone()), &tree.sysfs());
+        let mut metering = Metering::unattended(vec![steady(50.0, u64::MAX)], Arc::new(clock.clone()), &tree.sysfs());
         let mut window = |busy: (u64, u64), celsius: (u64, u64)| {
             look(busy.0, celsius.0);
-            session.start();
+            metering.start();
             clock.advance(Duration::from_secs(1));
             look(busy.1, celsius.1);
-            session.stop().flags
+            metering.stop().flags
         };
         assert_eq!(window((0, 100), (50_000, 55_000)), [Flag::ForeignLoad, Flag::TempDrift]);
         assert_eq!(window((100, 102), (55_000, 55_500)), []);
@@ -372,29 +372,29 @@ mod tests {
         std::fs::write(&path, rows(2)).unwrap();
         let log = PowerLog::open(&path, Some("test, 1 %")).unwrap();
         let info = log.info().clone();
-        let (clock, mut session) = session(vec![(Box::new(log), info)]);
+        let (clock, mut metering) = metering(vec![(Box::new(log), info)]);
         clock.advance(Duration::from_secs(2));
-        session.start();
+        metering.start();
         clock.advance(Duration::from_secs(8));
-        let mut reading = session.stop();
+        let mut reading = metering.stop();
         assert_eq!(reading.joules, None);
-        session.align(&mut [&mut reading], Duration::from_secs(1)).unwrap();
+        metering.align(&mut [&mut reading], Duration::from_secs(1)).unwrap();
         assert!(reading.invalid.is_some(), "the log does not reach over the window yet");
         std::fs::write(&path, rows(20)).unwrap();
-        session.align(&mut [&mut reading], Duration::from_secs(1)).unwrap();
+        metering.align(&mut [&mut reading], Duration::from_secs(1)).unwrap();
         // From 42 W to 50 W in 8 s.
         assert_eq!((reading.joules, reading.invalid.as_deref()), (Some(Joules(368.0)), None));
         assert_eq!((reading.trust, reading.sensor_bound), (Trust::Wall, Some(0.01)));
         std::fs::remove_file(&path).unwrap();
-        assert!(session.align(&mut [&mut reading], Duration::ZERO).is_err());
+        assert!(metering.align(&mut [&mut reading], Duration::ZERO).is_err());
         assert_eq!(reading.joules, Some(Joules(368.0)));
     }
 
     #[test]
-    fn the_thread_ends_with_the_session() {
-        let session = Session::new(vec![steady(5.0, u64::MAX)], Arc::new(Monotonic::default()), &SysFs::default());
-        let shared = Arc::downgrade(&session.shared);
-        drop(session);
+    fn the_thread_ends_with_the_metering() {
+        let metering = Metering::new(vec![steady(5.0, u64::MAX)], Arc::new(Monotonic::default()), &SysFs::default());
+        let shared = Arc::downgrade(&metering.shared);
+        drop(metering);
         assert!(shared.upgrade().is_none());
     }
 }
