@@ -98,7 +98,7 @@ impl Run<'_> {
         let options = EvalOptions { seed: facts.rule.order_seed, limit, done: &earlier, decode: None };
         let mut stopped = ALL_ITEMS;
         let mut refused = None;
-        let walked = evaluate(task, &ready.tokenizer, engine.as_mut(), &options, &mut |item| {
+        let walked = evaluate(task, &*ready.tokenizer, engine.as_mut(), &options, &mut |item| {
             let pushed = push(&mut state, &item);
             kept.items.push(item);
             bar.inc(1);

@@ -1,6 +1,8 @@
 //! From what the user named to tiers on disk: models × levels.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::rc::Rc;
 
 use super::{Args, Run};
 use crate::cli::{Ui, interrupt};
@@ -11,10 +13,10 @@ use crate::measure::{self, MeasureError, Protocol};
 use crate::model::catalogue::Catalogue;
 use crate::model::chat::ChatTemplate;
 use crate::model::gguf::Gguf;
-use crate::model::tokenizer::Tokenizer;
+use crate::model::tokenizer::{self, Tokenizer};
 use crate::model::{self, ModelError, ModelFile, SourceOptions};
 use crate::plan::{Level, Tier, TierKey, Workload};
-use crate::quality::longest_item;
+use crate::quality::{QualityError, longest_item};
 use crate::store::cell::{Cell, Outcome, Subject};
 use crate::store::clock;
 use crate::store::record::{ModelFileFacts, TierFacts};
@@ -42,7 +44,8 @@ pub(super) struct Rung {
 /// A model file that was read.
 pub(super) struct Ready {
     pub(super) file: ModelFile,
-    pub(super) tokenizer: Tokenizer,
+    /// One for all tiers with the same vocabulary.
+    pub(super) tokenizer: Rc<Tokenizer>,
     n_ctx_train: u32,
     template_sha256: Option<String>,
 }
@@ -83,7 +86,7 @@ pub(super) fn resolve(specs: &[Spec], options: &SourceOptions, ui: &Ui) -> Resul
         if interrupt::requested() {
             return Err(ModelError::Interrupted("making the ladder".into()).into());
         }
-        let model = model::resolve(spec, options, &mut ui.bar()).and_then(Ready::new);
+        let model = model::resolve(spec, options, &mut ui.bar()).and_then(|file| Ready::new(file, &rungs));
         match &model {
             Ok(ready) if rungs.iter().any(|rung| rung.sha256() == Some(&ready.file.sha256)) => {
                 ui.warn(format_args!("{spec} is named twice: measured once"));
@@ -104,9 +107,14 @@ pub(super) fn resolve(specs: &[Spec], options: &SourceOptions, ui: &Ui) -> Resul
 }
 
 impl Ready {
-    fn new(file: ModelFile) -> Result<Self, ModelError> {
+    fn new(file: ModelFile, others: &[Rung]) -> Result<Self, ModelError> {
         let gguf = Gguf::open(&file.path)?;
-        let tokenizer = Tokenizer::from_gguf(&gguf)?;
+        let fingerprint = tokenizer::fingerprint(&gguf);
+        let mut ready = others.iter().filter_map(|rung| rung.model.as_ref().ok());
+        let tokenizer = match ready.find(|ready| ready.tokenizer.fingerprint() == fingerprint) {
+            Some(same) => Rc::clone(&same.tokenizer),
+            None => Rc::new(Tokenizer::from_gguf(&gguf)?),
+        };
         let template_sha256 = ChatTemplate::from_gguf(&gguf).ok().flatten().map(|t| t.hash().to_owned());
         // A header without it is refused by the engine, with a reason.
         let n_ctx_train = ModelFacts::from_gguf(&gguf).map_or(1, |facts| facts.n_ctx_train);
@@ -168,13 +176,15 @@ impl Rung {
 impl Run<'_> {
     /// Loads every tier. One that fails becomes failed cells.
     pub(super) fn load(&mut self) {
+        let longest = self.longest_items();
         let alone = resident(&self.sysfs);
         let mut failed = Vec::new();
         for rung in &self.rungs {
             let before = resident(&self.sysfs);
             let watch = PeakWatch::start(&self.sysfs);
             let loaded = match &rung.model {
-                Ok(ready) => self.positions(ready).map_err(|error| error.to_string()).and_then(|n_ctx| {
+                Ok(ready) => longest[ready.tokenizer.fingerprint()].clone().and_then(|longest| {
+                    let n_ctx = self.positions(ready, longest);
                     let config = self.args.engine.config(self.args.threads, n_ctx, MAX_SEQS);
                     self.args.engine.load(&ready.file.path, &config).map_err(|error| error.to_string())
                 }),
@@ -215,15 +225,23 @@ impl Run<'_> {
 }
 
 impl Run<'_> {
+    /// Positions the longest item of the tasks takes with each tokenizer of the ladder, by its fingerprint.
+    fn longest_items(&self) -> BTreeMap<String, Result<u32, String>> {
+        let mut longest = BTreeMap::new();
+        for ready in self.rungs.iter().filter_map(|rung| rung.model.as_ref().ok()) {
+            longest.entry(ready.tokenizer.fingerprint().to_owned()).or_insert_with(|| {
+                let mut of_tasks = self.tasks.iter().map(|(task, _)| longest_item(task, &*ready.tokenizer));
+                of_tasks.try_fold(0, |most, n| Ok(most.max(n?))).map_err(|error: QualityError| error.to_string())
+            });
+        }
+        longest
+    }
+
     /// Positions a sequence must hold: the longest workload or item, but no more than the model was trained for; what
     /// does not fit then fails alone.
-    fn positions(&self, ready: &Ready) -> Result<u32> {
+    fn positions(&self, ready: &Ready, longest_item: u32) -> u32 {
         let tests = self.workloads.iter().map(|w| w.n_depth.saturating_add(w.n_prompt).saturating_add(w.n_gen));
-        let mut longest = tests.max().unwrap_or(1);
-        for (task, _) in &self.tasks {
-            longest = longest.max(longest_item(task, &ready.tokenizer)?);
-        }
-        Ok(longest.clamp(1, ready.n_ctx_train.max(1)))
+        tests.max().unwrap_or(1).max(longest_item).clamp(1, ready.n_ctx_train.max(1))
     }
 }
 

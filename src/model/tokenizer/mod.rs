@@ -284,8 +284,10 @@ fn scores(gguf: &Gguf, n: usize) -> Result<Vec<f32>, TokenizerError> {
     }
 }
 
-/// Hash of every `tokenizer.ggml.*` key in order of name, so that files that only order them differently agree.
-fn fingerprint(gguf: &Gguf) -> String {
+/// [`Tokenizer::fingerprint`] of a file whose tokenizer is not built: the hash of every `tokenizer.ggml.*` key in order of
+/// name, so that files that only order them differently agree.
+#[must_use]
+pub fn fingerprint(gguf: &Gguf) -> String {
     let mut entries: Vec<_> = gguf.entries().filter(|(key, _)| key.starts_with("tokenizer.ggml.")).collect();
     entries.sort_unstable_by_key(|(key, _)| *key);
     let mut hash = Sha256::new();
