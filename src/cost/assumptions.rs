@@ -132,7 +132,7 @@ impl Assumptions {
             pue: Sourced::assumed(1.0, "no cooling overhead at home"),
             carbon_g_per_kwh: Some(assumed_carbon(book)?),
             hardware: Hardware::Owned {
-                price: owned(600.0, "a small desktop; give your own with hardware_usd"),
+                price: owned(600.0, "a small desktop; give your own by --hardware-price"),
                 salvage: owned(0.0, "no resale value"),
                 life_years: Sourced::assumed(4.0, "usual write-off"),
                 maintenance: owned(12.0, "2 % of the price"),

@@ -54,7 +54,13 @@ impl std::fmt::Display for FlipPoint {
                 )?;
             }
             Mover::FailureCost => {
-                write!(f, "a failed item costing {} than ${:.3e}", if rises { "more" } else { "less" }, self.at)?;
+                // Cents of a million items are told apart; a price as `1.5e-7` is not read.
+                write!(
+                    f,
+                    "1,000 failures costing {} than ${:.6}",
+                    if rises { "more" } else { "less" },
+                    self.at * 1000.0
+                )?;
             }
         }
         write!(f, " makes {} the cheapest", self.to)?;

@@ -1,13 +1,13 @@
 //! What the costs mean for a decision, in sentences beneath the tables.
 
 use super::number::{plain, significant};
-use crate::cost::api::Unit;
+use crate::cost::api::{AgainstApi, Unit};
 use crate::cost::sensitivity::Swing;
 use crate::store::derived::{ClearableBar, Economics};
 use crate::store::record::Record;
 
 /// Inputs of the tornado that are named; the rest moves the cost less.
-const WIDEST: usize = 4;
+const WIDEST: usize = 2;
 
 /// One line per subject: API prices, flip points, sensitivity, value.
 #[must_use]
@@ -16,20 +16,9 @@ pub fn notes(record: &Record) -> Vec<String> {
 }
 
 fn of_task(record: &Record, economics: &Economics) -> Vec<String> {
-    let Economics { task, tier, against_api, .. } = economics;
+    let Economics { task, against_api, .. } = economics;
     let mut notes = Vec::new();
-    if !against_api.is_empty() {
-        // Per token only where no item can be held against one.
-        let items = || against_api.iter().filter(|against| against.unit == Unit::Item);
-        let lines: Vec<String> = match items().next() {
-            Some(_) => items().map(ToString::to_string).collect(),
-            None => against_api.iter().map(ToString::to_string).collect(),
-        };
-        notes.push(format!(
-            "Against hosted models, {tier} on {task}; prices only, their quality was not measured: {}.",
-            lines.join("; ")
-        ));
-    }
+    notes.extend(hosted(task, against_api));
     let mut flips: Vec<String> = economics.flips.iter().map(ToString::to_string).collect();
     flips.extend(bars(record, economics));
     if !flips.is_empty() {
@@ -38,6 +27,33 @@ fn of_task(record: &Record, economics: &Economics) -> Vec<String> {
     notes.extend(sensitivity(task, &economics.tornado));
     notes.extend(value(record, economics));
     notes
+}
+
+/// Both prices, and how busy the machine must be to be the cheaper one; per token only where no item can be held
+/// against one.
+fn hosted(task: &str, against_api: &[AgainstApi]) -> Option<String> {
+    let unit =
+        if against_api.iter().any(|against| against.unit == Unit::Item) { Unit::Item } else { Unit::OutputToken };
+    let mut comparable = against_api.iter().filter(|against| against.unit == unit).peekable();
+    let here = comparable.peek()?.local_usd_per_million.map_or_else(|| "—".into(), |usd| significant(usd, 3));
+    let there: Vec<String> = comparable
+        .map(|against| {
+            let AgainstApi { api, provider, date, api_usd_per_million, utilization, .. } = against;
+            let busy = match utilization {
+                Some(even) => format!(
+                    "dearer than here when busy above {} % of the time",
+                    significant(even.utilization * 100.0, 2)
+                ),
+                None => "cheaper than here, however busy".into(),
+            };
+            format!("{api} ({provider}, {date}) ${}, {busy}", significant(*api_usd_per_million, 3))
+        })
+        .collect();
+    Some(format!(
+        "List prices, quality not measured: a million {} of {task} cost ${here} here; {}. More: `tierbench cost breakeven`.",
+        unit.plural(),
+        there.join("; ")
+    ))
 }
 
 fn bars(record: &Record, economics: &Economics) -> Vec<String> {
@@ -63,7 +79,9 @@ fn sensitivity(task: &str, tornado: &[Swing]) -> Option<String> {
         format!("{} (half: ${}, double: ${})", s.input.name(), significant(s.at_low, 3), significant(s.at_high, 3))
     };
     let widest: Vec<String> = tornado.iter().take(WIDEST).map(swing).collect();
-    (!widest.is_empty()).then(|| format!("Cost per 1,000 solved on {task} depends most on {}.", widest.join(", ")))
+    (!widest.is_empty()).then(|| {
+        format!("$/1k solved on {task} depends most on {}. All inputs: `tierbench cost tornado`.", widest.join(", "))
+    })
 }
 
 fn value(record: &Record, economics: &Economics) -> Option<String> {
