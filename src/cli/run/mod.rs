@@ -371,6 +371,9 @@ impl Run<'_> {
             }
         }
         self.raw.idle.after = idle_time.map(|time| self.metering.idle(time));
+        if let (Some(&threads), Some(first)) = (threads.first(), self.raw.bandwidth.pop()) {
+            self.raw.bandwidth.push(first.faster(Bandwidth::measure(&self.raw.host, threads)));
+        }
         self.align()?;
         if self.raw.idle.drifted() {
             self.raw

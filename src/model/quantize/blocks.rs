@@ -5,11 +5,13 @@ use half::{bf16, f16};
 use super::search::extreme;
 
 /// Reads the half-precision number at `at`.
+#[inline]
 pub(super) fn half_at(block: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }
 
 /// Writes a half-precision number at `at`; returns it as later reads will see it.
+#[inline]
 pub(super) fn put_half(block: &mut [u8], at: usize, x: f32) -> f32 {
     let half = f16::from_f32(x);
     block[at..at + 2].copy_from_slice(&half.to_le_bytes());
@@ -28,12 +30,14 @@ fn range(x: &[f32; 32]) -> (f32, f32) {
 }
 
 /// Two weights a byte: the first sixteen in the low halves.
+#[inline]
 fn put_nibbles(l: &[u8; 32], out: &mut [u8]) {
     for (j, byte) in out.iter_mut().enumerate() {
         *byte = (l[j] & 15) | (l[j + 16] & 15) << 4;
     }
 }
 
+#[inline]
 fn nibble(qs: &[u8], i: usize) -> u8 {
     if i < 16 { qs[i] & 15 } else { qs[i - 16] >> 4 }
 }

@@ -4,6 +4,7 @@ use super::blocks::{half_at, put_half};
 use super::search::{GROUP_EPSILON, Grid, affine, nearest, refined, symmetric};
 
 /// Two bits a weight, four weights a byte: within each half of the block, byte l holds weights l, l+32, l+64, l+96.
+#[inline]
 fn put_pairs(l: &[u8; 256], out: &mut [u8]) {
     for (i, byte) in out.iter_mut().enumerate() {
         let at = i / 32 * 128 + i % 32;
@@ -11,11 +12,13 @@ fn put_pairs(l: &[u8; 256], out: &mut [u8]) {
     }
 }
 
+#[inline]
 fn pair(qs: &[u8], i: usize) -> u8 {
     qs[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3
 }
 
 /// Four bits a weight: within each quarter of the block, byte l holds weights l and l+32.
+#[inline]
 fn put_nibbles(l: &[u8; 256], out: &mut [u8]) {
     for (i, byte) in out.iter_mut().enumerate() {
         let at = i / 32 * 64 + i % 32;
@@ -23,11 +26,13 @@ fn put_nibbles(l: &[u8; 256], out: &mut [u8]) {
     }
 }
 
+#[inline]
 fn nibble(qs: &[u8], i: usize) -> u8 {
     qs[i / 64 * 32 + i % 32] >> (i % 64 / 32 * 4) & 15
 }
 
 /// The 6-bit scale and minimum of group `j` of 8 in 12 bytes.
+#[inline]
 fn scale_and_min(scales: &[u8], j: usize) -> (u8, u8) {
     if j < 4 {
         (scales[j] & 63, scales[j + 4] & 63)
@@ -37,6 +42,7 @@ fn scale_and_min(scales: &[u8], j: usize) -> (u8, u8) {
     }
 }
 
+#[inline]
 fn put_scale_and_min(scales: &mut [u8], j: usize, scale: u8, min: u8) {
     if j < 4 {
         scales[j] = scale;
@@ -49,11 +55,13 @@ fn put_scale_and_min(scales: &mut [u8], j: usize, scale: u8, min: u8) {
 }
 
 /// The largest of values and 0.
+#[inline]
 fn largest(values: &[f32]) -> f32 {
     values.iter().fold(0.0, |max, &v| if v > max { v } else { max })
 }
 
 /// Re-quantizes the weights of one group with its final scale; a scale of zero keeps what the search found.
+#[inline]
 fn requantize(x: &[f32], offset: f32, d: f32, low: i32, high: i32, l: &mut [u8]) {
     if d != 0.0 {
         for (l, &v) in l.iter_mut().zip(x) {
@@ -93,6 +101,7 @@ pub(super) fn encode_q2_k(x: &[f32; 256], block: &mut [u8; 84]) {
 }
 
 /// The signed 6-bit scale of group `j` of 16 in 12 bytes.
+#[inline]
 fn q3_scale(scales: &[u8], j: usize) -> i8 {
     let low = if j < 8 { scales[j] & 15 } else { scales[j - 8] >> 4 };
     (low | (scales[8 + j % 4] >> (j / 4 * 2) & 3) << 4) as i8 - 32
@@ -198,6 +207,7 @@ pub(super) fn encode_q5_k(x: &[f32; 256], block: &mut [u8; 176]) {
 }
 
 /// Where the low nibble and the two high bits of weight `i` of a Q6_K block are: byte and shift of each.
+#[inline]
 fn q6_places(i: usize) -> ((usize, usize), (usize, usize)) {
     let (half, l, quarter) = (i / 128, i % 32, i % 128 / 32);
     ((half * 64 + quarter % 2 * 32 + l, quarter / 2 * 4), (128 + half * 32 + l, quarter * 2))

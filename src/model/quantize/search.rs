@@ -8,12 +8,14 @@
 pub(super) const GROUP_EPSILON: f32 = 1e-15;
 
 /// The nearest integer, halves to even, for |x| < 2^22.
+#[inline]
 pub(super) fn nearest(x: f32) -> i32 {
     // Adding 1.5 × 2^23 leaves the integer in the low mantissa bits.
     ((x + 12_582_912.0).to_bits() & 0x007f_ffff) as i32 - 0x0040_0000
 }
 
 /// The value of largest magnitude, the first of equals, and that magnitude.
+#[inline]
 pub(super) fn extreme(x: &[f32]) -> (f32, f32) {
     let (mut value, mut magnitude) = (0.0, 0.0);
     for &v in x {
@@ -26,6 +28,7 @@ pub(super) fn extreme(x: &[f32]) -> (f32, f32) {
 
 /// Scale for `x ≈ scale × l` with l in `−n..n`, each error weighted by x², the best of 19 candidates (Q6_K). `l`
 /// receives the integers plus `n`.
+#[inline]
 pub(super) fn symmetric(x: &[f32; 16], n: i32, l: &mut [u8]) -> f32 {
     let (value, magnitude) = extreme(x);
     if magnitude < GROUP_EPSILON {
@@ -63,6 +66,7 @@ pub(super) fn symmetric(x: &[f32; 16], n: i32, l: &mut [u8]) -> f32 {
 }
 
 /// Scale for `x ≈ scale × l` with l in `−n..n`, improved one l at a time (Q3_K). `l` receives the integers plus `n`.
+#[inline]
 pub(super) fn refined(x: &[f32; 16], n: i32, l: &mut [u8]) -> f32 {
     let (value, magnitude) = extreme(x);
     if magnitude < GROUP_EPSILON {
@@ -121,6 +125,7 @@ pub(super) struct Grid {
 
 /// Scale and minimum for `x ≈ scale × l − minimum` with l in `0..=max` and `minimum ≥ 0`, the best candidate of a grid
 /// (Q2_K, Q4_K, Q5_K). `l` receives the integers.
+#[inline]
 pub(super) fn affine<const N: usize>(x: &[f32; N], weights: &[f32; N], grid: Grid, l: &mut [u8]) -> (f32, f32) {
     let max_l = f32::from(grid.max);
     let (mut min, mut max) = (x[0], x[0]);
@@ -141,9 +146,10 @@ pub(super) fn affine<const N: usize>(x: &[f32; N], weights: &[f32; N], grid: Gri
     let quantize = |inverse: f32, low: f32| x.map(|v| nearest(inverse * (v - low)).clamp(0, i32::from(grid.max)) as u8);
     let error = |l: &[u8; N], scale: f32, min: f32| {
         let mut sum = 0.0_f32;
-        for ((&v, &w), &l) in x.iter().zip(weights).zip(l) {
-            let difference = scale * f32::from(l) + min - v;
-            sum += w * if grid.absolute { difference.abs() } else { difference * difference };
+        // Indices: where codegen units are not optimised together `zip` is a call, and this is the innermost loop.
+        for i in 0..N {
+            let difference = scale * f32::from(l[i]) + min - x[i];
+            sum += weights[i] * if grid.absolute { difference.abs() } else { difference * difference };
         }
         sum
     };
@@ -155,8 +161,8 @@ pub(super) fn affine<const N: usize>(x: &[f32; N], weights: &[f32; N], grid: Gri
         // As in ggml the candidate's range starts at the minimum found so far.
         let candidate = quantize((grid.start + grid.step * step as f32 + max_l) / (max - min), min);
         let (mut sum_l, mut sum_ll, mut sum_xl) = (0.0_f32, 0.0_f32, 0.0_f32);
-        for ((&v, &w), &l) in x.iter().zip(weights).zip(&candidate) {
-            let l = f32::from(l);
+        for i in 0..N {
+            let (v, w, l) = (x[i], weights[i], f32::from(candidate[i]));
             sum_l += w * l;
             sum_ll += w * l * l;
             sum_xl += w * l * v;

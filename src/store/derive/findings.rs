@@ -9,16 +9,7 @@ const TRUNCATED_SHARE: f64 = 0.05;
 /// One sentence each.
 pub(super) fn findings(raw: &RawRecord, speed: &[SpeedNumbers], tasks: &[TaskNumbers]) -> Vec<String> {
     let mut findings = Vec::new();
-    for numbers in speed {
-        if let Some(share) = numbers.bandwidth_share.filter(|&share| share > 1.0) {
-            findings.push(format!(
-                "{} on {} would need {:.0} % of the measured bandwidth: the rate, the byte count or the bandwidth is wrong",
-                numbers.tier,
-                numbers.test,
-                share * 100.0,
-            ));
-        }
-    }
+    findings.extend(over_the_roof(speed));
     for numbers in tasks {
         let share = numbers.truncated as f64 / numbers.items.max(1) as f64;
         if share > TRUNCATED_SHARE {
@@ -45,4 +36,18 @@ pub(super) fn findings(raw: &RawRecord, speed: &[SpeedNumbers], tasks: &[TaskNum
         findings.push("measured by a debug build: speeds and costs mean nothing".to_owned());
     }
     findings
+}
+
+/// Speeds that the measured bandwidth does not allow, in one sentence: they have one cause.
+fn over_the_roof(speed: &[SpeedNumbers]) -> Option<String> {
+    let over =
+        speed.iter().filter_map(|numbers| Some((numbers, numbers.bandwidth_share.filter(|&share| share > 1.0)?)));
+    let rows: Vec<String> =
+        over.map(|(numbers, share)| format!("{} on {} {:.0} %", numbers.tier, numbers.test, share * 100.0)).collect();
+    (!rows.is_empty()).then(|| {
+        format!(
+            "more than all of the measured bandwidth would be needed, so the rate, the byte count or the bandwidth is wrong: {}",
+            rows.join(", ")
+        )
+    })
 }
