@@ -5,6 +5,7 @@
 //! see [`super::cluster`].
 
 use super::quantile::Sorted;
+use super::resamples::Resamples;
 use crate::units::Interval;
 
 /// Resamples of every published interval.
@@ -22,6 +23,7 @@ impl SplitMix64 {
     }
 
     /// Next 64 uniform bits.
+    #[inline]
     pub const fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -31,6 +33,7 @@ impl SplitMix64 {
     }
 
     /// Uniform index below `n` by multiplication; the bias is below n/2^64. 0 for `n = 0`.
+    #[inline]
     pub const fn index(&mut self, n: usize) -> usize {
         ((self.next_u64() as u128 * n as u128) >> 64) as usize
     }
@@ -75,12 +78,18 @@ pub fn interval(
         return None;
     }
     let sorted = Sorted::from_vec(replicates)?;
-    let tail = (1.0 - level) / 2.0;
+    let [lower, upper] = tails(level);
     // The percentile method can miss the point value on tiny samples; an interval that excludes its own value reads as
     // a bug, so it is widened to hold it.
-    let lo = sorted.nearest_rank(tail).min(value);
-    let hi = sorted.nearest_rank(1.0 - tail).max(value);
+    let lo = sorted.nearest_rank(lower).min(value);
+    let hi = sorted.nearest_rank(upper).max(value);
     Some(Interval { value, lo, hi, level })
+}
+
+/// The ranks an interval of this level ends at.
+fn tails(level: f64) -> [f64; 2] {
+    let tail = (1.0 - level) / 2.0;
+    [tail, 1.0 - tail]
 }
 
 /// Interval of the median, the headline of every speed cell. `None` for fewer than two samples.
@@ -89,8 +98,16 @@ pub fn median_interval(samples: &[f64], level: f64, seed: u64) -> Option<Interva
     if samples.iter().any(|x| !x.is_finite()) {
         return None;
     }
+    let n = samples.len();
     let mut ranks = Ranks::of(samples);
-    interval(samples.len(), level, RESAMPLES, seed, |indices| ranks.median(indices))
+    match Resamples::of(n, seed) {
+        Some(table) if n >= 2 && level > 0.0 && level < 1.0 => {
+            let value = ranks.median(&(0..n).collect::<Vec<_>>())?;
+            let [lo, hi] = table.median_ranks(&ranks.sorted, &ranks.order, tails(level))?;
+            Some(Interval { value, lo: lo.min(value), hi: hi.max(value), level })
+        }
+        _ => interval(n, level, RESAMPLES, seed, |indices| ranks.median(indices)),
+    }
 }
 
 /// Interval of the mean of independent values. `None` for fewer than two samples.
@@ -133,10 +150,12 @@ fn finite(x: f64) -> Option<f64> {
     x.is_finite().then_some(x)
 }
 
-/// Medians of resamples by counting ranks: the inner loop of every speed interval. The samples are sorted once; a
+/// Medians of resamples by counting ranks, where [`Resamples`] has no table. The samples are sorted once; a
 /// resample then is a count per rank, and its median is where the counts reach the middle. No comparison of values.
 struct Ranks {
     sorted: Vec<f64>,
+    /// Where each of the sorted values stands in the sample.
+    order: Vec<usize>,
     rank: Vec<usize>,
     counts: Vec<u32>,
 }
@@ -150,7 +169,7 @@ impl Ranks {
         for (place, &sample) in order.iter().enumerate() {
             rank[sample] = place;
         }
-        Self { sorted: order.iter().map(|&i| samples[i]).collect(), rank, counts: vec![0; samples.len()] }
+        Self { sorted: order.iter().map(|&i| samples[i]).collect(), order, rank, counts: vec![0; samples.len()] }
     }
 
     /// Median of the samples drawn; `None` if none was.
@@ -194,6 +213,8 @@ mod tests {
         assert_eq!(mean_interval(&[], 0.95, 1), None);
         assert_eq!(median_interval(&[1.0, f64::NAN], 0.95, 1), None);
         assert_eq!(median_interval(&[1.0, 2.0], 1.0, 1), None);
+        assert_eq!(median_interval(&[1.0, 2.0], f64::NAN, 1), None);
+        assert_eq!(median_interval(&[f64::MAX, f64::MIN], 0.95, 1), None, "their mean is not finite");
     }
 
     #[test]
@@ -243,6 +264,21 @@ mod tests {
             prop_assert!(a.lo <= a.value && a.value <= a.hi);
             prop_assert_eq!(Some(a), median_interval(&xs, 0.95, seed));
             prop_assert_eq!(Some(a.value), quantile::median(&xs));
+        }
+
+        #[test]
+        fn a_table_of_the_draws_gives_the_same_bits_as_drawing(
+            xs in prop::collection::vec(-1e3f64..1e3, 2..40),
+            rounded in any::<bool>(),
+            level in 0.5f64..0.999,
+            seed: u64,
+        ) {
+            // Whole numbers make ties.
+            let xs: Vec<f64> = xs.into_iter().map(|x| if rounded { (x / 200.0).round() } else { x }).collect();
+            let mut ranks = Ranks::of(&xs);
+            let drawn = interval(xs.len(), level, RESAMPLES, seed, |indices| ranks.median(indices));
+            let bits = |i: Interval| [i.lo, i.value, i.hi].map(f64::to_bits);
+            prop_assert_eq!(median_interval(&xs, level, seed).map(bits), drawn.map(bits));
         }
 
         #[test]

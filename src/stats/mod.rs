@@ -31,6 +31,7 @@ pub mod eprocess;
 pub mod fidelity;
 pub mod quantile;
 pub mod regression;
+mod resamples;
 pub mod rouge;
 pub mod sampling;
 pub mod sequential;

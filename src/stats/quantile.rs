@@ -56,7 +56,7 @@ impl Sorted {
     /// bootstrap ends. `p` is clamped to [0, 1].
     #[must_use]
     pub fn nearest_rank(&self, p: f64) -> f64 {
-        self.0[rank(self.0.len(), p)]
+        self.0[nearest_rank(self.0.len(), p)]
     }
 
     /// Median: the middle value, or the mean of the two middle values.
@@ -68,7 +68,7 @@ impl Sorted {
 
 /// Zero-based nearest rank, `ceil(p n) - 1`. The small subtrahend keeps 0.025 · 10000, which is 250.00000000000003 when
 /// 0.025 comes from (1 - 0.95)/2, at rank 250.
-fn rank(n: usize, p: f64) -> usize {
+pub(super) fn nearest_rank(n: usize, p: f64) -> usize {
     let rank = (p.clamp(0.0, 1.0) * n as f64 - 1e-9).ceil();
     (rank as usize).clamp(1, n) - 1
 }
@@ -152,8 +152,8 @@ mod tests {
 
     #[test]
     fn the_rank_of_a_computed_tail_probability_is_exact() {
-        assert_eq!(rank(10_000, (1.0 - 0.95) / 2.0), 249);
-        assert_eq!(rank(10_000, 1.0 - (1.0 - 0.95) / 2.0), 9749);
+        assert_eq!(nearest_rank(10_000, (1.0 - 0.95) / 2.0), 249);
+        assert_eq!(nearest_rank(10_000, 1.0 - (1.0 - 0.95) / 2.0), 9749);
     }
 
     #[test]

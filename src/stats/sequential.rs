@@ -199,6 +199,18 @@ impl Boundaries {
     /// passes also clear.
     #[must_use]
     pub fn operate(&self, pass: impl Fn(u64, u64) -> f64, final_passes: Option<u64>) -> Operation {
+        let (mut sum, alive) = self.run(pass);
+        if let Some(needed) = final_passes {
+            let cleared = at_least(needed, &alive);
+            sum.p_clears += cleared;
+            sum.p_undecided -= cleared;
+        }
+        sum
+    }
+
+    /// The same without a final look, and the probability of every number of passes among the runs still undecided at
+    /// the cap.
+    fn run(&self, pass: impl Fn(u64, u64) -> f64) -> (Operation, Vec<f64>) {
         let cap = self.cap();
         // alive[s] = P(not decided after n items, s passes).
         let mut alive = vec![0.0; self.clear.len() + 1];
@@ -226,18 +238,18 @@ impl Boundaries {
             }
             if n == cap {
                 sum.mean_items += n as f64 * left;
-                let cleared: f64 = match final_passes {
-                    Some(needed) => alive.iter().enumerate().filter(|&(s, _)| s as u64 >= needed).map(|(_, p)| p).sum(),
-                    None => 0.0,
-                };
-                sum.p_clears += cleared;
-                sum.p_undecided = left - cleared;
+                sum.p_undecided = left;
             } else if left == 0.0 {
                 break;
             }
         }
-        sum
+        (sum, alive)
     }
+}
+
+/// P(at least so many passes and undecided at the cap).
+fn at_least(passes: u64, alive: &[f64]) -> f64 {
+    alive.iter().enumerate().filter(|&(s, _)| s as u64 >= passes).map(|(_, p)| p).sum()
 }
 
 /// Operating characteristic of a rule at one true pass rate.
@@ -272,9 +284,11 @@ pub fn final_look(n_max: u64, bar: Bar, alpha: f64, e_clear: f64) -> FinalLook {
     let clears_only = Rule::Mixture { clear: bar, fail: bar, e_clear, e_fail: f64::INFINITY };
     let boundaries = Boundaries::of(&clears_only, n_max, 0);
     let q = bar.get();
-    let at_bar = |needed: u64| boundaries.operate(|_, _| q, Some(needed)).p_clears;
-    let spent = boundaries.operate(|_, _| q, None).p_clears;
-    // P(clears) falls with the passes needed: bisection costs O(log N) passes of the programme.
+    // One pass of the programme: a final look only adds to it.
+    let (operation, alive) = boundaries.run(|_, _| q);
+    let spent = operation.p_clears;
+    let at_bar = |needed: u64| spent + at_least(needed, &alive);
+    // P(clears) falls with the passes needed.
     let (mut low, mut high) = (0, n_max + 1);
     while low < high {
         let middle = low + (high - low) / 2;
