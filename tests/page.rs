@@ -135,8 +135,9 @@ fn the_page_of_a_record_works_in_a_browser() {
     drive("record.test.mjs", &[("PAGE", full.as_path()), ("HOSTILE", hostile.as_path())]);
 }
 
-/// Five machines' records: two alike, one at the wall, one of another version of the task, one too fast to be true, one
-/// changed after it was sealed; then one twice, and another content under a known run id.
+/// Six machines' records: two alike, one at the wall, one of another version of the task, one too fast to be true, one
+/// changed after it was sealed; then one twice, another content under a known run id, and a faster machine three days
+/// later.
 fn submissions(dir: &Path) -> PathBuf {
     let folder = dir.join("submissions");
     std::fs::create_dir(&folder).unwrap();
@@ -181,6 +182,14 @@ fn submissions(dir: &Path) -> PathBuf {
     write(&folder, "5.json", &forged);
     std::fs::copy(folder.join("1.json"), folder.join("6.json")).unwrap();
     seal("7.json", of("a", "Another machine under the same run id"));
+    let mut faster = of("ff", "Machine F");
+    faster.run.started_at = "2026-08-24T14:05:00Z".into();
+    for cell in &mut faster.cells {
+        if let Outcome::Task(results) = &mut cell.outcome {
+            results.items.iter_mut().for_each(|item| item.elapsed_ns /= 2);
+        }
+    }
+    seal("8.json", faster);
     folder
 }
 

@@ -41,6 +41,21 @@ for (const [how, url] of [["from disk", () => FILE], ["over HTTP", () => http]])
   });
 }
 
+test("the trend steps down to every cheaper tier that clears", async () => {
+  const { page, faults, close } = await open(browser, FILE);
+  await ready(page);
+  const trends = page.locator(".site-plot[data-trend] svg");
+  for (let tries = 0; tries < 60 && await trends.count() === 0; tries += 1) await page.mouse.wheel(0, 300);
+  await trends.first().waitFor();
+  assert.equal(await trends.count(), 1, "only one table has records of two days");
+  assert.equal(await trends.locator('g[data-mark="line"] path').count(), 1);
+  const radii = await trends.locator('g[data-mark="dot"] circle').evaluateAll((dots) => dots.map((dot) => dot.getAttribute("r")));
+  assert.deepEqual(radii.sort(), ["3", "3", "3", "3", "5", "5"], "four tiers that clear, two of them the cheapest so far");
+  assert.match(await trends.getAttribute("aria-label"), /^The cheapest cost of 1,000 solved items/);
+  assert.deepEqual(faults, []);
+  await close();
+});
+
 test("rows that hold different things stand in tables of their own, which say why", async () => {
   const { page, close } = await open(browser, FILE);
   const text = await page.textContent("#tasks");
@@ -92,7 +107,7 @@ test("every row leads to its record's page, and that page works", async () => {
 test("index.json holds the same rows", () => {
   const index = JSON.parse(readFileSync(join(SITE, "index.json"), "utf8"));
   assert.equal(index.schema, "tierbench.site");
-  assert.equal(index.records.length, 5);
+  assert.equal(index.records.length, 6);
   assert.deepEqual(index.left_out.map(({ why }) => why.replace(/^run \S+: /, "")).sort(), ["another record of this run id came first", "submitted twice"].sort());
   for (const group of index.quality) assert.ok(group.rows.every((row, i) => i === 0 || row.rank === null || row.rank >= 1));
 });

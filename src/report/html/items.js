@@ -150,7 +150,13 @@
     shown = PAGE;
     draw();
   };
-  theRecord().then((record) => {
+  // Unpacked once the plots stand: ten thousand items take a while, and nobody sees them first.
+  const drawn = () => new Promise((resolve) => {
+    if (document.documentElement.dataset.drawn) resolve();
+    else addEventListener("drawn", resolve, { once: true });
+    setTimeout(resolve, 2000);
+  });
+  drawn().then(theRecord).then((record) => {
     gather(record);
     for (const name of tasks.keys()) by("item-task").append(new Option(name, name));
     for (const id of ["item-task", "item-outcome"]) by(id).addEventListener("change", restart);

@@ -7,14 +7,15 @@
 pub(crate) mod embed;
 mod sections;
 pub(crate) mod shell;
+mod shown;
 mod view;
-
-use flate2::Compression;
 
 use super::document::Document;
 use super::{Format, ReportError};
 use crate::store::record::Record;
+use flate2::Compression;
 use shell::{Script, Shell};
+use shown::Shown;
 
 /// The page, with everything it needs inside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,25 +23,38 @@ pub struct Html;
 
 impl Format for Html {
     fn render(&self, record: &Record) -> Result<String, ReportError> {
-        page(record, &[Script::Inline(shell::D3), Script::Inline(shell::PLOT)], "", Compression::default())
+        page(record, &[Script::Inline(shell::D3), Script::Inline(shell::PLOT)], "", Raw::Inside)
     }
 }
 
-/// The page of a record. `libraries` come before the page's own scripts; `above` is markup put before everything else;
-/// `effort` is what packing the record is worth.
+/// Where a page's reader gets the whole record from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Raw<'a> {
+    /// It is in the page.
+    Inside,
+    /// It is a file of this name beside the page, which then holds no more than it shows.
+    Beside(&'a str),
+}
+
+/// The page of a record. `libraries` come before the page's own scripts; `above` is markup put before everything else.
 pub(crate) fn page(
     record: &Record,
     libraries: &[Script<'_>],
     above: &str,
-    effort: Compression,
+    raw: Raw<'_>,
 ) -> Result<String, ReportError> {
     let document = Document::of(record);
     let mut scripts = libraries.to_vec();
     scripts.extend([Script::Inline(shell::TABLES), Script::Inline(shell::PLOTS), Script::Inline(shell::ITEMS)]);
-    let packed = embed::packed(&serde_json::to_string(record)?, effort).map_err(serde_json::Error::io)?;
+    // One page is packed well; a site has a thousand to pack.
+    let (data, effort) = match raw {
+        Raw::Inside => (serde_json::to_string(record)?, Compression::default()),
+        Raw::Beside(_) => (serde_json::to_string(&Shown::of(record))?, Compression::fast()),
+    };
+    let packed = embed::packed(&data, effort).map_err(serde_json::Error::io)?;
     Shell {
         title: &format!("tierbench {}", record.raw.run.id),
-        body: &format!("{above}{}", sections::body(record, &document)),
+        body: &format!("{above}{}", sections::body(record, &document, raw)),
         data: &[
             ("view", "application/json", embed::json(&serde_json::to_string(&view::View::of(record))?)),
             ("record", "application/octet-stream;base64", packed),

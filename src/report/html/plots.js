@@ -55,7 +55,10 @@
     if (place < drawings.length) {
       render(drawings[place]);
       setTimeout(redraw, 0, place + 1);
-    } else document.documentElement.dataset.drawn = "true";
+    } else {
+      document.documentElement.dataset.drawn = "true";
+      dispatchEvent(new Event("drawn"));
+    }
   }
   window.addEventListener("beforeprint", () => drawings.forEach(render));
 
@@ -238,10 +241,7 @@
     );
   }
 
-  // The tornado of each task, where the record has economics.
-  function tornado(record, { task, tier, tornado: swings }) {
-    const now = record.derived.tasks.find((numbers) => numbers.task === task && numbers.tier === tier)?.cost.usd_per_1k_solved?.value;
-    if (!swings?.length || now === undefined) return;
+  for (const { task, tier, now, swings } of view.tornado) {
     const inputs = swings.map((swing) => swing.input);
     const rows = swings.flatMap(({ input, at_low, at_high }) => [
       { input, end: at_low, way: "halved" }, { input, end: at_high, way: "doubled" },
@@ -262,12 +262,6 @@
       { key: [["■", "halved", "hardware"], ["■", "doubled", "electricity"]] },
     );
   }
-  theRecord().then((record) => {
-    for (const economics of record.derived.economics ?? []) tornado(record, economics);
-    redraw();
-  }, () => {
-    // The item explorer says that the record cannot be unpacked.
-  });
 
   redraw();
   let waiting;

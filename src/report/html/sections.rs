@@ -1,5 +1,6 @@
 //! The sections of a record's page as markup.
 
+use super::Raw;
 use super::embed::escape;
 use crate::plan::TierKey;
 use crate::report::document::{Document, Names, Table};
@@ -8,7 +9,7 @@ use crate::store::derived::AnswerOutcome;
 use crate::store::record::Record;
 
 /// Everything between `<main>` and `</main>`.
-pub(super) fn body(record: &Record, document: &Document) -> String {
+pub(super) fn body(record: &Record, document: &Document, raw: Raw<'_>) -> String {
     let has_items = !record.derived.tasks.is_empty();
     let mut body = header(record, document, has_items);
     body.push_str(&tables(record, document));
@@ -20,7 +21,7 @@ pub(super) fn body(record: &Record, document: &Document) -> String {
         body.push_str(ITEMS);
     }
     body.push_str(&notes(document));
-    body.push_str(&provenance(record));
+    body.push_str(&provenance(record, raw));
     body
 }
 
@@ -133,7 +134,7 @@ fn notes(document: &Document) -> String {
     )
 }
 
-fn provenance(record: &Record) -> String {
+fn provenance(record: &Record, raw: Raw<'_>) -> String {
     let (run, build, host) = (&record.raw.run, &record.raw.build, &record.raw.host);
     let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "—".into());
     let mut rows = vec![
@@ -175,13 +176,20 @@ fn provenance(record: &Record) -> String {
             format!("<tr><th scope=\"row\">{name}</th><td>{value}</td></tr>\n")
         })
         .collect();
+    let name = escape(&format!("tierbench-{}.json", run.id));
+    let save = match raw {
+        Raw::Inside => {
+            format!("<button type=\"button\" id=\"download\" data-name=\"{name}\">Save the record (JSON)</button>")
+        }
+        Raw::Beside(file) => {
+            format!("<a href=\"{}\" download=\"{name}\">The record as it was submitted (JSON)</a>", escape(file))
+        }
+    };
     format!(
         "<section id=\"provenance\">\n<h2>Provenance and data</h2>\n\
-         <p class=\"controls\"><button type=\"button\" id=\"download\" data-name=\"tierbench-{}.json\">Save the record \
-         (JSON)</button></p>\n<p class=\"hint\">Every number above follows from the raw samples in the record: \
+         <p class=\"controls\">{save}</p>\n<p class=\"hint\">Every number above follows from the raw samples in the record: \
          <code>tierbench verify FILE</code> recomputes them.</p>\n\
          <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Provenance\"><table class=\"provenance\"><tbody>\n\
          {rows}</tbody></table></div>\n</section>\n",
-        escape(&run.id),
     )
 }

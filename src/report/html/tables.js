@@ -61,7 +61,8 @@ function nameplate(plot, name) {
 let unpacked;
 function recordText() {
   unpacked ??= (async () => {
-    const bytes = Uint8Array.from(atob(document.getElementById("record").textContent), (c) => c.charCodeAt(0));
+    const packed = document.getElementById("record").textContent;
+    const bytes = Uint8Array.fromBase64 ? Uint8Array.fromBase64(packed) : Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     return await new Response(stream).text();
   })();

@@ -2,25 +2,27 @@
 
 use serde::Serialize;
 
+use crate::cost::sensitivity::Swing;
 use crate::decide::Verdict;
 use crate::energy::Trust;
 use crate::plan::{TierKey, Workload};
 use crate::quality::task::BarMetric;
 use crate::report::document::Names;
 use crate::report::number::{percent, plus_minus, significant, with_ends};
-use crate::store::derived::{AnswerOutcome, EnergyNumbers};
+use crate::store::derived::{AnswerOutcome, Economics, EnergyNumbers};
 use crate::store::record::{Record, TaskFacts, TierFacts};
 use crate::units::Interval;
 
 /// Everything the plots draw.
 #[derive(Debug, Serialize)]
-pub(super) struct View {
+pub(super) struct View<'a> {
     /// Tier key and what it is called on the page, in the order of the ladder.
     labels: Vec<(String, String)>,
     tasks: Vec<TaskView>,
     speed: Vec<SpeedView>,
     energy: Vec<EnergyView>,
     cost: Vec<CostView>,
+    tornado: Vec<TornadoView<'a>>,
 }
 
 /// Cost against quality of one task.
@@ -81,8 +83,18 @@ struct CostView {
     usd: f64,
 }
 
-impl View {
-    pub(super) fn of(record: &Record) -> Self {
+/// What a task's headline cost depends on, $ per 1,000 solved items.
+#[derive(Debug, Serialize)]
+struct TornadoView<'a> {
+    task: String,
+    tier: String,
+    /// The cost as it is.
+    now: f64,
+    swings: &'a [Swing],
+}
+
+impl<'a> View<'a> {
+    pub(super) fn of(record: &'a Record) -> Self {
         let names = Names::of(record);
         let tiers: Vec<&TierFacts> = record.derived.ladder.iter().filter_map(|key| record.tier(key)).collect();
         Self {
@@ -91,6 +103,12 @@ impl View {
             speed: tiers.iter().flat_map(|facts| speed(record, &names, facts)).collect(),
             energy: tiers.iter().flat_map(|facts| energy(record, &names, facts)).collect(),
             cost: tiers.iter().flat_map(|facts| cost(record, &names, facts)).collect(),
+            tornado: record
+                .derived
+                .economics
+                .iter()
+                .filter_map(|economics| tornado(record, &names, economics))
+                .collect(),
         }
     }
 }
@@ -205,4 +223,17 @@ fn cost(record: &Record, names: &Names, facts: &TierFacts) -> Vec<CostView> {
         }
     }
     parts
+}
+
+fn tornado<'a>(record: &Record, names: &Names, economics: &'a Economics) -> Option<TornadoView<'a>> {
+    if economics.tornado.is_empty() {
+        return None;
+    }
+    let cost = record.derived.task_of(&economics.tier, &economics.task)?.cost.usd_per_1k_solved?;
+    Some(TornadoView {
+        task: crate::report::one_line(&economics.task),
+        tier: names.label(record.tier(&economics.tier)?),
+        now: cost.value,
+        swings: &economics.tornado,
+    })
 }

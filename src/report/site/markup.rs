@@ -180,7 +180,9 @@ fn tick(id: &str, subject: &Subject) -> String {
 fn records(index: &Index) -> String {
     let mut out = String::from(
         "<section id=\"records\">\n<h2>Records</h2>\n<p class=\"hint\">The same as data: \
-         <a href=\"index.json\">index.json</a>. <code>tierbench verify FILE</code> recomputes a record.</p>\n\
+         <a href=\"index.json\">index.json</a>. When this site was built, every number of every record was recomputed from \
+         its raw samples and its content hash compared: a record in which one differs is listed with that number and not \
+         ranked. <code>tierbench verify FILE</code> does the same.</p>\n\
          <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Records\"><table class=\"sortable ladder\">\
          <caption class=\"sr\">Records</caption><thead><tr><th scope=\"col\">run</th><th scope=\"col\">machine</th>\
          <th scope=\"col\">costs assume</th><th scope=\"col\">measured by</th><th scope=\"col\">content sha256</th>\

@@ -15,9 +15,8 @@ mod index;
 mod markup;
 mod summary;
 
-use flate2::Compression;
-
 use super::ReportError;
+use super::html::Raw;
 use super::html::shell::{self, Script, Shell};
 use super::html::{self, embed};
 use crate::store::record::Record;
@@ -69,5 +68,6 @@ pub fn record_page(record: &Record, doubt: Option<&str>) -> Result<String, Repor
         above.push_str(&format!("<p class=\"answer fails\">Not ranked: {}</p>\n", embed::escape(doubt)));
     }
     let libraries = [format!("../{D3_PATH}"), format!("../{PLOT_PATH}")];
-    html::page(record, &libraries.each_ref().map(|path| Script::Linked(path)), &above, Compression::fast())
+    let copy = format!("{}.json", record.raw.run.id);
+    html::page(record, &libraries.each_ref().map(|path| Script::Linked(path)), &above, Raw::Beside(&copy))
 }
