@@ -244,3 +244,45 @@ fn a_signature_attributes_a_file_and_breaks_with_it() {
     assert!(code == 6 && said.contains("public key cannot be read"), "{said}");
     assert_eq!(check(&["--signature", "x"]).0, 2, "a signature without a key says nothing");
 }
+
+/// A record that minisign 0.11 signed with a key pair made for it, whose secret half is gone.
+#[test]
+fn a_signed_record_verifies_for_its_key_and_no_other_and_not_once_it_is_changed() {
+    let fixture = |name: &str| format!("{}/tests/fixtures/records/{name}", env!("CARGO_MANIFEST_DIR"));
+    let dir = tempfile::tempdir().unwrap();
+    let check = |record: &str, arguments: &[&str]| {
+        let output = tierbench(dir.path()).args(["verify", record]).args(arguments).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+    };
+    let (record, signer) = (fixture("v1.json"), fixture("signer.pub"));
+    let key_line = std::fs::read_to_string(&signer).unwrap().lines().nth(1).unwrap().to_owned();
+    for key in [&signer, &key_line] {
+        let (code, said) = check(&record, &["--public-key", key]);
+        assert!(code == 0 && said.contains("verified: "), "{said}");
+        assert!(said.contains("signed by the holder of that key: tierbench's fixture"), "{said}");
+    }
+    let (code, said) = check(&record, &["--public-key", &fixture("stranger.pub")]);
+    assert!(code == 6 && said.contains("not of this file by this key"), "{said}");
+
+    // Numbers and hash of the copies are right, so only the signature tells that another hand wrote them.
+    let signature = fixture("v1.json.minisig");
+    let text = std::fs::read_to_string(&record).unwrap();
+    let mut forged: Value = serde_json::from_str(&text).unwrap();
+    forged["raw"]["host"]["cpu"] = json!("A much slower CPU");
+    let reformatted = serde_json::to_string_pretty(&serde_json::from_str::<Value>(&text).unwrap()).unwrap();
+    for (name, content) in [("forged.json", reseal(forged).to_string()), ("reformatted.json", reformatted)] {
+        let path = dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        let path = path.to_str().unwrap();
+        assert_eq!(check(path, &[]).0, 0, "{name}");
+        let (code, said) = check(path, &["--public-key", &signer, "--signature", &signature]);
+        assert!(code == 6 && said.contains("not of this file by this key"), "{name}: {said}");
+    }
+    // The comment of a signature is signed too.
+    let changed = std::fs::read_to_string(&signature).unwrap().replace("tierbench's fixture", "someone's fixture");
+    let other = dir.path().join("other.minisig");
+    std::fs::write(&other, changed).unwrap();
+    let (code, said) = check(&record, &["--public-key", &signer, "--signature", other.to_str().unwrap()]);
+    assert!(code == 6 && said.contains("not of this file by this key"), "{said}");
+}
