@@ -128,6 +128,87 @@ fn lm_evals_items_are_judged_by_the_bar_that_is_given() {
     assert!(table.contains("measured by lm-eval 4439847"), "{table}");
 }
 
+/// A copy of captured results; `tests/fixtures/import/SOURCE.md` says where they come from.
+fn captured(dir: &Path, files: &[(&str, &str)]) -> std::path::PathBuf {
+    for (fixture, name) in files {
+        let path = format!("{}/tests/fixtures/import/{fixture}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::copy(path, dir.join(name)).unwrap();
+    }
+    dir.join(files[0].1)
+}
+
+fn exported(dir: &Path) -> Value {
+    serde_json::from_str(&stdout(tierbench(dir).args(["export", "latest"]))).unwrap()
+}
+
+#[test]
+fn results_that_llama_bench_wrote_are_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = captured(dir.path(), &[("llama-bench.json", "bench.json")]);
+    let (code, said) = import(dir.path(), &[], &file);
+    assert_eq!(code, 0, "{said}");
+    let record = exported(dir.path());
+    let tier = &record["raw"]["tiers"][0];
+    assert_eq!(tier["key"], "Qwen2.5-7B-Instruct:q4_k_m llama.cpp gpu t8");
+    let speed = record["derived"]["speed"].as_array().unwrap();
+    // llama-bench's own avg_ts and stddev_ts are the mean and deviation of the samples' rates.
+    for (numbers, (test, mean, stddev)) in
+        speed.iter().zip([("pp512", 7_100.002_165, 140.341_520), ("tg128", 118.881_588, 1.041_811)])
+    {
+        assert_eq!(numbers["test"], test);
+        for (name, theirs) in [("mean", mean), ("stddev", stddev)] {
+            let ours = numbers[name].as_f64().unwrap();
+            assert!((ours / theirs - 1.0).abs() < 1e-6, "{test} {name}: {ours}, theirs {theirs}");
+        }
+    }
+}
+
+#[test]
+fn results_that_lm_eval_wrote_are_taken_over_with_their_chats_and_groups() {
+    let dir = tempfile::tempdir().unwrap();
+    let results = "results_2025-10-14T14-44-39.372006.json";
+    let samples = "samples_mmlu_pro_plus_health_2025-10-14T14-44-39.372006.jsonl";
+    let file = captured(dir.path(), &[(results, results), (samples, samples)]);
+    let (code, said) = import(dir.path(), &["--bar", "0.4"], &file);
+    assert_eq!(code, 0, "the group has no samples of its own: {said}");
+    let record = exported(dir.path());
+    assert_eq!(record["raw"]["run"]["started_at"], "2025-10-14T14:23:01Z");
+    assert_eq!(record["raw"]["imported"]["version"], "0.4.9.1");
+    assert_eq!(record["raw"]["tiers"][0]["key"], "/workspace/gemma3_12b_u2 lm-eval vllm");
+    assert_eq!(record["raw"]["tasks"].as_array().unwrap().len(), 1);
+    let task = &record["derived"]["tasks"][0];
+    assert_eq!((task["items"].as_u64(), task["passes"].as_u64()), (Some(2), Some(0)));
+    let items = record["raw"]["cells"][0]["outcome"]["task"]["items"].as_array().unwrap();
+    let item = items.iter().find(|item| item["item"] == "12").unwrap();
+    assert_eq!(item["answer"], "B");
+    assert!(item["raw"].as_str().unwrap().ends_with("The answer is (B)."), "{item}");
+}
+
+#[test]
+fn samples_of_another_run_are_not_taken_for_these_results() {
+    let dir = tempfile::tempdir().unwrap();
+    let results = "results_2025-09-09T13-42-42.857006.json";
+    let other = "samples_gsm8k_2025-09-09T13-31-53.431753.jsonl";
+    let file = captured(dir.path(), &[(results, results), (other, other)]);
+    let (code, said) = import(dir.path(), &["--bar", "0.4"], &file);
+    assert!(code == 1 && said.contains("gsm8k") && said.contains("--log_samples"), "{said}");
+    // Renamed by a user who says that they belong together; a chat endpoint was sent messages.
+    let file = captured(dir.path(), &[(results, "results.json"), (other, other)]);
+    let (code, said) = import(dir.path(), &["--bar", "0.4"], &file);
+    assert_eq!(code, 0, "{said}");
+    let record = exported(dir.path());
+    assert_eq!(record["raw"]["tiers"][0]["key"], "gemma3:12b-it-q4_K_M lm-eval local-chat-completions");
+    let task = &record["derived"]["tasks"][0];
+    assert_eq!((task["items"].as_u64(), task["passes"].as_u64()), (Some(3), Some(1)));
+    let prompts = record["raw"]["prompts"][0]["items"].as_array().unwrap();
+    let prompt = prompts.iter().find(|prompt| prompt["item"] == "18").unwrap();
+    let text = prompt["prompt"].as_str().unwrap();
+    assert!(
+        text.starts_with("user: Question: ") && text.contains("\n\nQuestion: Claire makes a 3 egg omelet"),
+        "{text}"
+    );
+}
+
 #[test]
 fn the_metric_can_be_chosen_and_a_missing_one_is_named() {
     let dir = tempfile::tempdir().unwrap();

@@ -69,7 +69,13 @@ pub(super) fn import(source: &Source<'_>, value: &Value, judgement: &Judgement) 
     let version = text("/lm_eval_version").or_else(|| text("/git_hash"));
     let mut raw = source.raw("lm-eval", version, started.unwrap_or_default())?;
     let facts = tier(value);
-    let tasks: Vec<&String> = value["results"].as_object().map(|map| map.keys().collect()).unwrap_or_default();
+    // A group stands beside its tasks with their mean: it has no items of its own.
+    let is_group = |name: &String| {
+        let subtasks = value.get("group_subtasks").and_then(|groups| groups.get(name)).and_then(Value::as_array);
+        subtasks.is_some_and(|tasks| !tasks.is_empty()) || value.get("groups").is_some_and(|g| g.get(name).is_some())
+    };
+    let results = value["results"].as_object().into_iter().flatten();
+    let tasks: Vec<&String> = results.map(|(name, _)| name).filter(|name| !is_group(name)).collect();
     let mut left_out = Vec::new();
     for name in tasks {
         let Some(path) = samples_file(source, name) else {
@@ -162,22 +168,22 @@ fn tier(value: &Value) -> TierFacts {
     }
 }
 
-/// The samples of a task: of the same moment as the results if there are such, else the newest.
+/// The samples of a task: of the same moment as the results. Results that were renamed and name no moment get the newest;
+/// those of another moment may be another model's.
 fn samples_file(source: &Source<'_>, task: &str) -> Option<PathBuf> {
-    let moment = source.path.file_stem()?.to_string_lossy().strip_prefix("results_").map(str::to_owned);
     let dir = source.path.parent()?;
-    let exact = moment.map(|moment| dir.join(format!("samples_{task}_{moment}.jsonl"))).filter(|path| path.is_file());
-    exact.or_else(|| {
-        let start = format!("samples_{task}_");
-        // What follows the task's name is a date: another task's name may begin with this one's.
-        let is_ours = |name: &str| {
-            let rest = name.strip_prefix(&start);
-            rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()) && rest.ends_with(".jsonl"))
-        };
-        let entries = std::fs::read_dir(if dir.as_os_str().is_empty() { ".".as_ref() } else { dir }).ok()?;
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        names.filter(|name| is_ours(name)).max().map(|name| dir.join(name))
-    })
+    if let Some(moment) = source.path.file_stem()?.to_string_lossy().strip_prefix("results_") {
+        return Some(dir.join(format!("samples_{task}_{moment}.jsonl"))).filter(|path| path.is_file());
+    }
+    let start = format!("samples_{task}_");
+    // What follows the task's name is a date: another task's name may begin with this one's.
+    let is_ours = |name: &str| {
+        let rest = name.strip_prefix(&start);
+        rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()) && rest.ends_with(".jsonl"))
+    };
+    let entries = std::fs::read_dir(if dir.as_os_str().is_empty() { ".".as_ref() } else { dir }).ok()?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter(|name| is_ours(name)).max().map(|name| dir.join(name))
 }
 
 fn read_samples(path: &std::path::Path) -> Result<Vec<WireSample>, StoreError> {
@@ -219,14 +225,25 @@ fn task_hash(value: &Value, name: &str, samples: &[WireSample]) -> String {
 }
 
 fn prompt(sample: &WireSample) -> ItemPrompt {
-    // `arguments` is {"gen_args_0": {"arg_0": prompt, …}} or [[prompt, …]].
-    let prompt = ["/gen_args_0/arg_0", "/0/0"].iter().find_map(|place| sample.arguments.pointer(place)?.as_str());
+    // `arguments` is {"gen_args_0": {"arg_0": prompt, …}} or [[prompt, …]]; a chat endpoint gets ["[{message}, …]"].
+    let places = ["/gen_args_0/arg_0", "/gen_args_0/arg_0/0", "/0/0", "/0/0/0"];
+    let prompt = places.iter().find_map(|place| sample.arguments.pointer(place)?.as_str());
     let target = match &sample.target {
         Value::Array(targets) => targets.iter().map(plain).collect(),
         Value::Null => Vec::new(),
         target => vec![plain(target)],
     };
-    ItemPrompt { item: plain(&sample.doc_id), prompt: prompt.unwrap_or_default().to_owned(), target }
+    let prompt = prompt.unwrap_or_default();
+    ItemPrompt { item: plain(&sample.doc_id), prompt: messages(prompt).unwrap_or_else(|| prompt.to_owned()), target }
+}
+
+/// The messages of a chat that was written as JSON, each after its role; `None` for any other text.
+fn messages(prompt: &str) -> Option<String> {
+    let messages: Vec<Value> = serde_json::from_str(prompt).ok()?;
+    let message =
+        |message: &Value| Some(format!("{}: {}", message.get("role")?.as_str()?, message.get("content").map(plain)?));
+    let lines: Option<Vec<String>> = messages.iter().map(message).collect();
+    lines.filter(|lines| !lines.is_empty()).map(|lines| lines.join("\n\n"))
 }
 
 fn item(sample: &WireSample, metric: &str, is_choice: bool, path: &std::path::Path) -> Result<ItemResult, StoreError> {
