@@ -1,14 +1,21 @@
 //! The history survives `kill -9` at any moment, several writers, old and future schemas, damage and a full disk.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod example;
+
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use tierbench::plan::TierKey;
 use tierbench::quality::{FinishReason, ItemResult};
 use tierbench::store::StoreError;
 use tierbench::store::cell::{Cell, Outcome, Subject, TaskItems};
 use tierbench::store::history::History;
+use tierbench::store::record::Record;
 
 /// Set in a child process: the directory it writes to.
 const CHILD_DIR: &str = "TIERBENCH_TEST_HISTORY_DIR";
@@ -234,4 +241,151 @@ fn a_full_disk_is_one_clear_line_and_loses_nothing() {
     assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
     let stored = history.finished_cells(&run.id).unwrap();
     assert!(!stored.is_empty() && stored.iter().enumerate().all(|(i, stored)| *stored == cell(i as u32)));
+}
+
+/// A file of records as `export --all` writes it, of runs that differ in id and processor, and the hash of each.
+fn many_records(dir: &Path, name: &str, runs: std::ops::Range<u32>) -> (PathBuf, BTreeMap<String, String>) {
+    let mut raw = example::raw();
+    let mut hashes = BTreeMap::new();
+    let mut lines = String::new();
+    for i in runs {
+        raw.run.id = format!("20260821-{i:06}-3fa9c1");
+        raw.host.cpu = Some(format!("Processor {i}"));
+        let record = Record::from_raw(raw.clone()).unwrap();
+        lines.push_str(&serde_json::to_string(&record).unwrap());
+        lines.push('\n');
+        hashes.insert(record.raw.run.id, record.content_sha256);
+    }
+    let path = dir.join(name);
+    std::fs::write(&path, lines).unwrap();
+    (path, hashes)
+}
+
+fn import(data: &Path, file: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tierbench"));
+    command.args(["history", "import"]).arg(file).env("TIERBENCH_DATA", data);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+/// Every stored run is whole: its record is the one that was imported, and its cells are all there. Returns how many.
+fn whole_runs(data: &Path, hashes: &BTreeMap<String, String>) -> usize {
+    let history = History::open(data).unwrap();
+    let runs = history.list().unwrap();
+    for run in &runs {
+        let record = history.record(&run.id).unwrap();
+        assert_eq!(Some(&record.content_sha256), hashes.get(&run.id), "{}", run.id);
+        assert_eq!(history.cells(&run.id).unwrap(), record.raw.cells, "{}", run.id);
+    }
+    runs.len()
+}
+
+#[test]
+fn an_import_killed_at_any_moment_leaves_whole_records_and_can_be_repeated() {
+    const RUNS: u32 = 24;
+    let dir = tempfile::tempdir().unwrap();
+    let (file, hashes) = many_records(dir.path(), "runs.jsonl", 0..RUNS);
+    let whole = Instant::now();
+    assert!(import(&dir.path().join("calm"), &file).output().unwrap().status.success());
+    let whole = whole.elapsed();
+
+    // One history is killed again and again at moments spread over the time an import takes; it only grows.
+    let data = dir.path().join("killed");
+    let mut random = tierbench::stats::bootstrap::SplitMix64::new(6);
+    let mut stored = 0;
+    for _ in 0..16 {
+        let mut process = import(&data, &file).spawn().unwrap();
+        std::thread::sleep(whole.mul_f64(random.unit()).max(Duration::from_millis(1)));
+        process.kill().unwrap();
+        process.wait().unwrap();
+        let now = whole_runs(&data, &hashes);
+        assert!(now >= stored, "{stored} runs were stored, now {now}");
+        stored = now;
+    }
+    let output = import(&data, &file).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains(&format!("{} records added, {stored} already there", RUNS as usize - stored)), "{said}");
+    assert_eq!(whole_runs(&data, &hashes), RUNS as usize);
+}
+
+#[test]
+fn two_imports_at_once_store_every_record_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, mut hashes) = many_records(dir.path(), "first.jsonl", 0..16);
+    let (second, more) = many_records(dir.path(), "second.jsonl", 8..24);
+    hashes.extend(more);
+    let data = dir.path().join("data");
+    let processes = [&first, &second, &first].map(|file| import(&data, file).spawn().unwrap());
+    for process in processes {
+        let output = process.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(whole_runs(&data, &hashes), 24);
+}
+
+/// Imports in a shell that limits or mounts something first. Returns what was said, or `None` where the system does not
+/// allow that.
+#[cfg(target_os = "linux")]
+fn import_in_shell(shell: &[&str], prepare: &str, data: &Path, file: &Path) -> Option<String> {
+    let script = format!("{prepare} || {{ echo cannot prepare; exit 0; }}\nexec \"$BINARY\" history import \"$FILE\"");
+    let mut command = Command::new(shell[0]);
+    command.args(&shell[1..]).arg(script).env("TIERBENCH_DATA", data).env("FILE", file);
+    let output = command.env("BINARY", env!("CARGO_BIN_EXE_tierbench")).output().ok()?;
+    let said = String::from_utf8(output.stderr).unwrap();
+    if output.stdout.starts_with(b"cannot prepare") || said.starts_with("unshare:") {
+        eprintln!("skipped: {prepare}: {said}");
+        return None;
+    }
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    Some(said)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_file_system_is_one_clear_line_and_keeps_what_was_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, hashes) = many_records(dir.path(), "runs.jsonl", 0..24);
+    let (mount, kept) = (dir.path().join("mount"), dir.path().join("kept"));
+    std::fs::create_dir(&mount).unwrap();
+    // The file system ends with its name space: what is on it is copied out first.
+    let prepare = format!(
+        "mount -t tmpfs -o size=1m none '{0}' && \
+         {{ \"$BINARY\" history import \"$FILE\"; code=$?; cp -r '{0}' '{1}'; exit $code; }}",
+        mount.display(),
+        kept.display(),
+    );
+    let Some(said) = import_in_shell(&["unshare", "-rm", "sh", "-c"], &prepare, &mount, &file) else { return };
+    assert!(said.contains("no space left for history") && said.contains("TIERBENCH_DATA"), "{said}");
+    assert_eq!(said.lines().filter(|line| line.contains("no space left")).count(), 1, "{said}");
+    let stored = whole_runs(&kept, &hashes);
+    assert!((1..24).contains(&stored), "{stored}");
+    let output = import(&kept, &file).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(whole_runs(&kept, &hashes), 24);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_limit_on_the_size_of_files_loses_nothing_that_was_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, hashes) = many_records(dir.path(), "runs.jsonl", 0..24);
+    let data = dir.path().join("data");
+    // Blocks of 512 bytes; with the signal ignored, a write fails instead of ending the process.
+    let Some(said) = import_in_shell(&["sh", "-c"], "ulimit -f 1500 && trap '' XFSZ", &data, &file) else { return };
+    assert!(said.contains(data.to_str().unwrap()), "{said}");
+    let stored = whole_runs(&data, &hashes);
+    assert!((1..24).contains(&stored), "{stored}");
+    // With the signal the process dies at once, as it does by kill -9.
+    let killed = Command::new("sh")
+        .args(["-c", "ulimit -f 1500 && exec \"$BINARY\" history import \"$FILE\""])
+        .env("TIERBENCH_DATA", &data)
+        .env("FILE", &file)
+        .env("BINARY", env!("CARGO_BIN_EXE_tierbench"))
+        .output()
+        .unwrap();
+    assert!(!killed.status.success());
+    assert!(whole_runs(&data, &hashes) >= stored);
+    assert!(import(&data, &file).output().unwrap().status.success());
+    assert_eq!(whole_runs(&data, &hashes), 24);
 }
