@@ -1,9 +1,7 @@
 //! NVIDIA GPUs through NVML, loaded at run time: the energy counter (Volta and later) with the power gauge beside it.
 
-use std::sync::Arc;
-
-use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
+use nvml_wrapper::{Nvml, NvmlBuilder};
 
 use super::meter::{Domain, DomainKind, Meter, MeterInfo, ReadError, Role, Value};
 use super::reading::{Scope, Trust};
@@ -46,13 +44,18 @@ impl NvmlMeter {
     /// # Errors
     /// No driver, no such GPU, or a MIG slice.
     pub fn open(ordinal: u32) -> Result<Self, ReadError> {
-        let nvml = Nvml::init().map_err(|error| match error {
+        Self::through(Nvml::builder(), ordinal)
+    }
+
+    /// Opens the GPU through the library a builder names.
+    fn through(library: NvmlBuilder<'_>, ordinal: u32) -> Result<Self, ReadError> {
+        let nvml = library.init().map_err(|error| match error {
             NvmlError::LibloadingError(_) | NvmlError::LibraryNotFound => {
                 ReadError::Missing { what: "libnvidia-ml.so.1 (no NVIDIA driver)".into() }
             }
             other => failed(&other.to_string()),
         })?;
-        Self::with_board(Box::new(Device { nvml: Arc::new(nvml), ordinal }), ordinal)
+        Self::with_board(Box::new(Device { nvml, ordinal }), ordinal)
     }
 
     /// A meter over any board.
@@ -115,7 +118,7 @@ fn failed(why: &str) -> ReadError {
 
 /// A GPU of this machine.
 struct Device {
-    nvml: Arc<Nvml>,
+    nvml: Nvml,
     ordinal: u32,
 }
 
@@ -150,79 +153,4 @@ impl Board for Device {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::energy::Flag;
-    use crate::energy::tree::{Tree, World};
-    use crate::energy::{Metering, Reading, Watch, calibrate};
-
-    struct Fake {
-        clock: World,
-        counter_watts: Option<f64>,
-        gauge_watts: f64,
-        sliced: bool,
-    }
-
-    impl Board for Fake {
-        fn name(&self) -> Result<String, String> {
-            Ok("Fake GPU, driver 1".into())
-        }
-        fn is_sliced(&self) -> bool {
-            self.sliced
-        }
-        fn millijoules(&self) -> Result<Option<u64>, String> {
-            // Updates every 100 ms.
-            let ns = self.clock.now_ns() / 100_000_000 * 100_000_000;
-            Ok(self.counter_watts.map(|watts| (watts * ns as f64 / 1e6) as u64))
-        }
-        fn milliwatts(&self) -> Result<u32, String> {
-            Ok((self.gauge_watts * 1e3) as u32)
-        }
-    }
-
-    fn measure(counter_watts: Option<f64>, gauge_watts: f64) -> Reading {
-        let tree = Tree::new();
-        let board = Fake { clock: tree.clock(), counter_watts, gauge_watts, sliced: false };
-        let mut meter = NvmlMeter::with_board(Box::new(board), 0).unwrap();
-        let info = calibrate(&mut meter, &tree.clock(), Watch::GPU).unwrap();
-        assert_eq!(info.tick_ms, Some(100.0));
-        let mut metering = Metering::unattended(vec![(Box::new(meter), info)], Arc::new(tree.clock()), &tree.sysfs());
-        metering.start();
-        for _ in 0..100 {
-            tree.clock().sleep(Duration::from_millis(100));
-            metering.poll();
-        }
-        metering.stop()
-    }
-
-    #[test]
-    fn the_counter_is_used_and_the_gauge_agrees() {
-        let reading = measure(Some(250.0), 251.0);
-        assert!((reading.joules.unwrap().0 - 2500.0).abs() < 30.0);
-        assert_eq!((reading.trust, reading.flags.as_slice()), (Trust::Counter, &[][..]));
-        assert!((reading.cross_check.unwrap().0 - 2510.0).abs() < 1.0);
-    }
-
-    #[test]
-    fn a_counter_that_its_gauge_contradicts_is_not_a_counter_any_more() {
-        let reading = measure(Some(37.4), 65.4);
-        assert!(reading.flags.contains(&Flag::CounterPowerDisagree));
-        assert_eq!(reading.trust, Trust::Sampled);
-    }
-
-    #[test]
-    fn without_a_counter_the_gauge_is_integrated() {
-        let reading = measure(None, 80.0);
-        assert!((reading.joules.unwrap().0 - 800.0).abs() < 1e-6);
-        assert_eq!(reading.trust, Trust::Sampled);
-    }
-
-    #[test]
-    fn mig_slices_are_refused() {
-        let tree = Tree::new();
-        let board = Fake { clock: tree.clock(), counter_watts: Some(1.0), gauge_watts: 1.0, sliced: true };
-        assert!(NvmlMeter::with_board(Box::new(board), 0).unwrap_err().to_string().contains("MIG"));
-    }
-}
+mod tests;
