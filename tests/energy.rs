@@ -15,6 +15,7 @@ use common::{SMOLLM2, real_model};
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
+use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
 /// Mean power of the simulated meter, W.
 const MEAN_W: f64 = 60.0;
@@ -99,7 +100,9 @@ fn assert_truth_is_inside(record: &Value) {
         let mean = ratios.iter().sum::<f64>() / count;
         let u_a = (ratios.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / (count - 1.0) / count).sqrt();
         let (u_b, u_q) = (bound * e / 3f64.sqrt(), e * tick_ms / 1000.0 / seconds / 6f64.sqrt());
-        let expanded = 2.0 * (u_a * u_a + u_b * u_b + u_q * u_q).sqrt();
+        let u_c = (u_a * u_a + u_b * u_b + u_q * u_q).sqrt();
+        let student = StudentsT::new(0.0, 1.0, (count - 1.0) * (u_c / u_a).powi(4)).unwrap();
+        let expanded = u_c * student.inverse_cdf(0.975).max(2.0);
         assert!(((hi - e) / expanded - 1.0).abs() < 1e-9, "U is {expanded}, stated {lo} to {hi} around {e}");
         assert_eq!((&energy["trust"], &energy["scope"]), (&"wall".into(), &"wall".into()));
         for phase in ["marginal", "above_bare"] {

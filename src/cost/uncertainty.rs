@@ -24,6 +24,8 @@ pub struct Combined {
     pub u_q: f64,
     /// √(u_A² + u_B² + u_q²).
     pub u_c: f64,
+    /// U/u_c, see [`coverage_factor`].
+    pub k: f64,
 }
 
 impl Combined {
@@ -38,21 +40,32 @@ impl Combined {
         let u_q = tick_uncertainty(tick, window)? * mean.abs();
         let t95_half_width = student_quantile(0.975, n - 1.0)? * u_a;
         let u_c = (u_a * u_a + u_b * u_b + u_q * u_q).sqrt();
-        u_c.is_finite().then_some(Self { mean, stddev: variance.sqrt(), u_a, t95_half_width, u_b, u_q, u_c })
+        let k = coverage_factor(u_a, u_c, readings.len());
+        u_c.is_finite().then_some(Self { mean, stddev: variance.sqrt(), u_a, t95_half_width, u_b, u_q, u_c, k })
     }
 
-    /// Expanded uncertainty U = 2·u_c, about 95 %.
+    /// Expanded uncertainty U = k·u_c, about 95 %.
     #[must_use]
     pub fn expanded(&self) -> f64 {
-        2.0 * self.u_c
+        self.k * self.u_c
     }
 
-    /// mean ± 2·u_c.
+    /// mean ± U.
     #[must_use]
     pub fn interval(&self) -> Interval {
         let half = self.expanded();
         Interval { value: self.mean, lo: self.mean - half, hi: self.mean + half, level: 0.95 }
     }
+}
+
+/// Factor k of the expanded uncertainty U = k·u_c: the usual 2, or more where scatter of few readings dominates. Then it is
+/// t(0.975, ν), with the effective degrees of freedom ν = (n - 1)·u_c⁴/u_A⁴ of Welch and Satterthwaite (GUM G.4.1; the bounds
+/// of sensor and tick are taken as exact, with infinitely many).
+#[must_use]
+pub fn coverage_factor(u_a: f64, u_c: f64, n: usize) -> f64 {
+    let freedom = (n as f64 - 1.0) * (u_c / u_a).powi(4);
+    // From 61 degrees of freedom the quantile is below 2; without scatter there are none to count.
+    if freedom < 61.0 { student_quantile(0.975, freedom).map_or(2.0, |t| t.max(2.0)) } else { 2.0 }
 }
 
 /// Relative uncertainty from a counter's tick at both edges of a window, τ/(T√6). `None` for an empty window.
@@ -155,6 +168,23 @@ mod tests {
     fn one_reading_has_no_uncertainty_to_state() {
         assert_eq!(Combined::of(&[1.0], 0.05, Seconds(0.1), Seconds(60.0)), None);
         assert_eq!(Combined::of(&[1.0, 1.1], 0.05, Seconds(0.1), Seconds(0.0)), None);
+    }
+
+    #[test]
+    fn few_readings_widen_what_their_scatter_dominates_and_nothing_else() {
+        // Scatter alone, n = 3: t(0.975, 2) has a closed form.
+        let scatter = Combined::of(&[1.0, 1.1, 1.3], 0.0, Seconds(0.0), Seconds(60.0)).unwrap();
+        let t = 0.95 * (2.0f64 / 0.0975).sqrt();
+        assert!((scatter.expanded() - t * scatter.u_a).abs() < 1e-12);
+        assert!((scatter.expanded() - scatter.t95_half_width).abs() < 1e-12);
+        // A sensor bound that doubles u_c⁴ doubles the degrees of freedom: t(0.975, 4).
+        let bound = (3.0 * (2.0f64.sqrt() - 1.0)).sqrt() * scatter.u_a / scatter.mean;
+        let both = Combined::of(&[1.0, 1.1, 1.3], bound, Seconds(0.0), Seconds(60.0)).unwrap();
+        assert!((both.k - 2.776_445_105_197_799).abs() < 1e-9, "{}", both.k);
+        // A sensor bound far above the scatter leaves GUM's 2, and so does no scatter at all.
+        assert_eq!(Combined::of(&[1.0, 1.001], 0.05, Seconds(0.1), Seconds(60.0)).unwrap().k, 2.0);
+        assert_eq!(Combined::of(&[1.0, 1.0], 0.05, Seconds(0.1), Seconds(60.0)).unwrap().k, 2.0);
+        assert_eq!(coverage_factor(0.0, 0.0, 2), 2.0);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Energy per token or item from metered windows.
 
+use crate::cost::uncertainty::coverage_factor;
 use crate::energy::{Flag, IdleBaselines, Reading, Trust};
 use crate::plan::TierKey;
 use crate::stats::quantile::variance;
@@ -19,9 +20,9 @@ pub(super) fn idle(raw: &RawRecord, tier: &TierKey) -> IdleBaselines {
 
 /// Energy over units of all valid windows together, with the worst trust class among them. `None` without windows.
 ///
-/// The interval is U = 2 u_c (F15): u_A = s/√n over the windows' own ratios, u_B = a e/√3 for a sensor bound ±a, and
-/// u_q = e τ/(T √6) for a counter that ticks every τ over T seconds. An estimate keeps the range it is stated with and
-/// has no total: nothing was measured.
+/// The interval is U = k u_c (F15): u_A = s/√n over the windows' own ratios, u_B = a e/√3 for a sensor bound ±a, and
+/// u_q = e τ/(T √6) for a counter that ticks every τ over T seconds; k is 2, or the t quantile where the scatter of few
+/// windows dominates. An estimate keeps the range it is stated with and has no total: nothing was measured.
 pub(crate) fn per_unit<'a>(
     windows: impl IntoIterator<Item = (&'a Reading, u64)>,
     idle: &IdleBaselines,
@@ -75,7 +76,7 @@ fn range(windows: &[(&Reading, u64)]) -> Option<(f64, f64)> {
     (count > 0.0).then(|| (lo / count, hi / count))
 }
 
-/// e ∓ 2 u_c; `None` if nothing is known about the sensor and there is one window.
+/// e ∓ k u_c; `None` if nothing is known about the sensor and there is one window.
 fn uncertainty(valid: &[(&Reading, f64, f64)], e: f64) -> Option<(f64, f64)> {
     let ratios: Vec<f64> = valid.iter().map(|(_, joules, units)| joules / units).collect();
     let statistical = variance(&ratios).map(|variance| variance / ratios.len() as f64);
@@ -87,7 +88,8 @@ fn uncertainty(valid: &[(&Reading, f64, f64)], e: f64) -> Option<(f64, f64)> {
     if statistical.is_none() && sensor.is_none() {
         return None;
     }
-    let expanded = 2.0 * [statistical, sensor, quantization].into_iter().flatten().sum::<f64>().sqrt();
+    let combined = [statistical, sensor, quantization].into_iter().flatten().sum::<f64>().sqrt();
+    let expanded = combined * coverage_factor(statistical.unwrap_or(0.0).sqrt(), combined, ratios.len());
     expanded.is_finite().then(|| ((e - expanded).max(0.0), e + expanded))
 }
 
@@ -132,6 +134,16 @@ mod tests {
         assert!((e - 2.34).abs() < 1e-12);
         assert!(((hi - lo) / 2.0 - 0.140_506_726).abs() < 1e-8, "{}", (hi - lo) / 2.0);
         assert_eq!(numbers.marginal, None, "idle power was not metered");
+    }
+
+    #[test]
+    fn two_windows_that_disagree_are_worth_little() {
+        // 2 and 3 J/token: u_A = 0.5 with one degree of freedom, t(0.975, 1) = tan(0.475 π).
+        let windows = [reading(Some(200.0), 10.0), reading(Some(300.0), 10.0)];
+        let numbers = per_unit(windows.iter().map(|window| (window, 100)), &IdleBaselines::default()).unwrap();
+        let half = 0.5 * (0.475 * std::f64::consts::PI).tan();
+        assert!((numbers.hi.unwrap() - 2.5 - half).abs() < 1e-9, "{numbers:?}");
+        assert_eq!(numbers.lo, Some(0.0), "less than nothing was not used");
     }
 
     #[test]
