@@ -107,15 +107,20 @@ fn show(priced: &Priced, ui: &Ui) -> Result<ExitStatus> {
 /// One table per task of the record.
 fn each(priced: &Priced, ui: &Ui, table: fn(&Record, &Economics) -> Table) -> Result<ExitStatus> {
     let record = priced.load(ui)?;
-    let all = &record.derived.economics;
-    if all.is_empty() {
-        return Err(Error::Usage(
-            "no tier of this run has a cost per solved item: nothing was graded, or nothing solved".into(),
-        ));
-    }
+    let all = decidable(&record)?;
     let tables = all.iter().map(|economics| table(&record, economics)).collect();
     let document = Document { answers: Vec::new(), tables, notes: assumed(&record) };
     print(&document, &json!({ "assumptions": record.raw.cost, "economics": all }), priced.output, ui)
+}
+
+/// The economics of a record's tasks; a record without any has nothing to decide.
+fn decidable(record: &Record) -> Result<&[Economics]> {
+    match record.derived.economics.as_slice() {
+        [] => Err(Error::Usage(
+            "no tier of this run has a cost per solved item: nothing was graded, or nothing solved".into(),
+        )),
+        all => Ok(all),
+    }
 }
 
 /// What the numbers rest on.
@@ -227,11 +232,8 @@ fn value(priced: &Priced, ui: &Ui) -> Result<ExitStatus> {
             rows: rows.collect(),
         }
     };
-    let document = Document {
-        answers: Vec::new(),
-        tables: record.derived.economics.iter().map(table).collect(),
-        notes: assumed(&record),
-    };
-    let json = json!({ "assumptions": record.raw.cost, "economics": record.derived.economics });
+    let all = decidable(&record)?;
+    let document = Document { answers: Vec::new(), tables: all.iter().map(table).collect(), notes: assumed(&record) };
+    let json = json!({ "assumptions": record.raw.cost, "economics": all });
     print(&document, &json, priced.output, ui)
 }

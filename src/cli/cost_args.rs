@@ -14,7 +14,7 @@ pub(super) struct CostArgs {
     #[arg(long, value_name = "FILE", env = "TIERBENCH_PRICES")]
     prices: Option<PathBuf>,
     /// Electricity tariff [default: an assumption, printed under the table]
-    #[arg(long, value_name = "USD")]
+    #[arg(long, allow_negative_numbers = true, value_name = "USD")]
     usd_per_kwh: Option<f64>,
     /// Electricity tariff of a row of `prices list electricity`
     #[arg(long, value_name = "ROW", conflicts_with = "usd_per_kwh")]
@@ -23,34 +23,34 @@ pub(super) struct CostArgs {
     #[arg(long, value_name = "ROW")]
     carbon: Option<String>,
     /// Power usage effectiveness, at least 1
-    #[arg(long, value_name = "X")]
+    #[arg(long, allow_negative_numbers = true, value_name = "X")]
     pue: Option<f64>,
     /// Purchase price of the machine [default: an assumption]
-    #[arg(long, value_name = "USD", conflicts_with = "sunk")]
+    #[arg(long, allow_negative_numbers = true, value_name = "USD", conflicts_with = "sunk")]
     hardware_price: Option<f64>,
     /// Hardware that is paid for and worth nothing to sell: capital is left out, and the table says so
     #[arg(long)]
     sunk: bool,
     /// What it will fetch at the end of its life [default: nothing]
-    #[arg(long, value_name = "USD", conflicts_with = "sunk")]
+    #[arg(long, allow_negative_numbers = true, value_name = "USD", conflicts_with = "sunk")]
     salvage: Option<f64>,
     /// Its life in years
-    #[arg(long, value_name = "YEARS", conflicts_with = "sunk")]
+    #[arg(long, allow_negative_numbers = true, value_name = "YEARS", conflicts_with = "sunk")]
     life: Option<f64>,
     /// Share of all hours it is busy, above 0 and at most 1
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, allow_negative_numbers = true, value_name = "SHARE")]
     utilization: Option<f64>,
     /// Hourly rent instead of a purchase; power is included
-    #[arg(long, value_name = "USD", conflicts_with_all = ["hardware_price", "salvage", "life", "sunk"])]
+    #[arg(long, allow_negative_numbers = true, value_name = "USD", conflicts_with_all = ["hardware_price", "salvage", "life", "sunk"])]
     rent: Option<f64>,
     /// Power at the wall while idle, in watts, charged for idle hours
-    #[arg(long, value_name = "WATTS")]
+    #[arg(long, allow_negative_numbers = true, value_name = "WATTS")]
     idle_power: Option<f64>,
     /// What an unsolved item costs
-    #[arg(long, value_name = "USD")]
+    #[arg(long, allow_negative_numbers = true, value_name = "USD")]
     failure_cost: Option<f64>,
     /// What a solved item is worth: tiers are then also compared by value less cost
-    #[arg(long, value_name = "USD")]
+    #[arg(long, allow_negative_numbers = true, value_name = "USD")]
     value: Option<f64>,
     /// Hosted model whose list price the tiers are held against: a row of `prices list api`; repeatable
     #[arg(long, value_name = "ROW")]

@@ -18,13 +18,13 @@ pub(super) struct Args {
     #[arg(value_name = "RECORD", default_value = "latest", help = record::HELP)]
     record: String,
     /// Factor by which the price of an item falls [default: from the first hosted model's price to this run's answer]
-    #[arg(long, value_name = "FACTOR")]
+    #[arg(long, allow_negative_numbers = true, value_name = "FACTOR")]
     fall: Option<f64>,
     /// Price elasticities of demand: use grows by FACTOR^ε; above 1 the bill grows although the price fell
-    #[arg(long, value_delimiter = ',', default_values_t = [0.5, 1.0, 1.5], value_name = "LIST")]
+    #[arg(long, allow_negative_numbers = true, value_delimiter = ',', default_values_t = [0.5, 1.0, 1.5], value_name = "LIST")]
     elasticity: Vec<f64>,
     /// Today's bill, in any currency and per any time
-    #[arg(long, default_value_t = 1.0, value_name = "AMOUNT")]
+    #[arg(long, allow_negative_numbers = true, default_value_t = 1.0, value_name = "AMOUNT")]
     bill: f64,
     /// Format: table, md or json
     #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]

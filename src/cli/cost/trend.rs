@@ -1,5 +1,7 @@
 //! `tierbench cost trend`: the cheapest cost that clears a bar over stored runs, by the method of Epoch AI.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::json;
 
@@ -11,9 +13,10 @@ use crate::cost::date::Date;
 use crate::cost::reference::PublishedFall;
 use crate::cost::trend::{Observation, trend};
 use crate::decide::Verdict;
-use crate::error::{ExitStatus, Result};
+use crate::error::{Error, ExitStatus, Result};
 use crate::report::document::{Document, Table};
 use crate::report::number::{significant, with_ends};
+use crate::report::one_line;
 use crate::store::derived::Derived;
 use crate::store::history::History;
 use crate::store::record::{RawRecord, Record};
@@ -86,7 +89,11 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     let mut all = Vec::new();
     if let Some(newest) = records.first() {
         let prices = repriced(&args.cost, &newest.raw.cost)?;
-        for (task, bar) in keys(&records, args.task.as_deref()) {
+        let keys = keys(&records, args.task.as_deref());
+        if let (Some(task), []) = (&args.task, keys.as_slice()) {
+            return Err(Error::Usage(format!("no stored run graded `{task}`: there are {}", graded(&records))));
+        }
+        for (task, bar) in keys {
             all.extend(Measure::ALL.map(|measure| series(&records, &task, bar, measure, &prices)));
         }
     }
@@ -144,6 +151,13 @@ fn keys(records: &[Record], only: Option<&str>) -> Vec<(crate::store::record::Ta
             (task, bar)
         })
         .collect()
+}
+
+/// Names of the tasks of the records.
+fn graded(records: &[Record]) -> String {
+    let names: BTreeSet<&str> = records.iter().flat_map(|r| &r.raw.tasks).map(|task| task.name.as_str()).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    if names.is_empty() { "none".to_owned() } else { one_line(&names.join(", ")) }
 }
 
 fn series(
