@@ -12,6 +12,10 @@ pub trait Codec {
     /// What the tokenizer says.
     fn encode(&self, text: &str, specials: bool) -> Result<Vec<u32>, QualityError>;
 
+    /// Whether `text` may be cut at byte `at`: the ids of its parts are those of the whole, and no special token comes
+    /// behind it.
+    fn cuts_at(&self, text: &str, at: usize) -> bool;
+
     /// Text of `ids`, special tokens left out; bytes that are not UTF-8 become U+FFFD.
     fn decode(&self, ids: &[u32]) -> String;
 
@@ -28,6 +32,10 @@ pub trait Codec {
 impl Codec for Tokenizer {
     fn encode(&self, text: &str, specials: bool) -> Result<Vec<u32>, QualityError> {
         Ok(Self::encode(self, text, specials, false).map_err(crate::model::ModelError::from)?)
+    }
+
+    fn cuts_at(&self, text: &str, at: usize) -> bool {
+        Self::cuts_at(self, text, at)
     }
 
     fn decode(&self, ids: &[u32]) -> String {
@@ -48,6 +56,57 @@ impl Codec for Tokenizer {
     }
 }
 
+/// A codec for texts that begin alike: the beginning is encoded once.
+pub(super) struct Stemmed<'a> {
+    codec: &'a dyn Codec,
+    stem: String,
+    ids: Vec<u32>,
+}
+
+impl<'a> Stemmed<'a> {
+    /// Remembers `prefix` up to the last place where it may be cut; all of it is encoded anew where there is none.
+    ///
+    /// # Errors
+    /// What the tokenizer says.
+    pub(super) fn new(codec: &'a dyn Codec, prefix: &str) -> Result<Self, QualityError> {
+        let at = (1..prefix.len()).rev().find(|&at| codec.cuts_at(prefix, at)).unwrap_or(0);
+        let stem = prefix.get(..at).unwrap_or_default().to_owned();
+        let ids = if stem.is_empty() { Vec::new() } else { codec.encode(&stem, true)? };
+        Ok(Self { codec, stem, ids })
+    }
+}
+
+impl Codec for Stemmed<'_> {
+    fn encode(&self, text: &str, specials: bool) -> Result<Vec<u32>, QualityError> {
+        let at = self.stem.len();
+        if at == 0 || !specials || !text.starts_with(&self.stem) || !self.codec.cuts_at(text, at) {
+            return self.codec.encode(text, specials);
+        }
+        let rest = self.codec.encode(&text[at..], false)?;
+        Ok([self.ids.as_slice(), &rest].concat())
+    }
+
+    fn cuts_at(&self, text: &str, at: usize) -> bool {
+        self.codec.cuts_at(text, at)
+    }
+
+    fn decode(&self, ids: &[u32]) -> String {
+        self.codec.decode(ids)
+    }
+
+    fn is_end(&self, id: u32) -> bool {
+        self.codec.is_end(id)
+    }
+
+    fn end(&self) -> Option<u32> {
+        self.codec.end()
+    }
+
+    fn pieces(&self) -> Vec<Vec<u8>> {
+        self.codec.pieces()
+    }
+}
+
 /// One token per byte, 256 ends: for tests.
 #[cfg(test)]
 #[derive(Debug)]
@@ -57,6 +116,10 @@ pub(crate) struct ByteCodec;
 impl Codec for ByteCodec {
     fn encode(&self, text: &str, _specials: bool) -> Result<Vec<u32>, QualityError> {
         Ok(text.bytes().map(u32::from).collect())
+    }
+
+    fn cuts_at(&self, text: &str, at: usize) -> bool {
+        text.is_char_boundary(at)
     }
 
     fn decode(&self, ids: &[u32]) -> String {
@@ -74,5 +137,21 @@ impl Codec for ByteCodec {
 
     fn pieces(&self) -> Vec<Vec<u8>> {
         (0..=255u8).map(|byte| vec![byte]).chain([Vec::new()]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stem_changes_no_ids() {
+        let stemmed = Stemmed::new(&ByteCodec, "one\n\ntwo\n\n").unwrap();
+        assert!(!stemmed.ids.is_empty());
+        for text in ["one\n\ntwo\n\nthree", "one\n\ntwo\n", "one", "", "other\n\ntwo\n\n"] {
+            for specials in [false, true] {
+                assert_eq!(stemmed.encode(text, specials).unwrap(), ByteCodec.encode(text, specials).unwrap());
+            }
+        }
     }
 }

@@ -18,6 +18,35 @@ pub struct TextRequest {
     pub context: Vec<u32>,
 }
 
+/// What a request needs of the engine.
+pub trait Request {
+    /// Its prompt; not empty.
+    fn context(&self) -> &[u32];
+
+    /// Sequences it needs of its own, at least one.
+    fn n_seqs(&self) -> usize;
+}
+
+impl Request for ChoiceRequest {
+    fn context(&self) -> &[u32] {
+        &self.context
+    }
+
+    fn n_seqs(&self) -> usize {
+        self.n_long().max(1)
+    }
+}
+
+impl Request for TextRequest {
+    fn context(&self) -> &[u32] {
+        &self.context
+    }
+
+    fn n_seqs(&self) -> usize {
+        1
+    }
+}
+
 impl ChoiceRequest {
     /// Tokenizes `context + continuation` whole and splits it behind the tokens of the context alone; trailing white space
     /// of the context moves into the continuation first.

@@ -178,6 +178,18 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// Whether text may be cut at its byte `at` and its parts encoded one by one, with the ids of the whole: between an
+    /// ASCII letter and a line break, which no word of a byte-pair tokenizer crosses. SentencePiece has no words, and
+    /// nothing is promised of it.
+    #[must_use]
+    pub fn cuts_at(&self, text: &str, at: usize) -> bool {
+        let bytes = text.as_bytes();
+        let between = at > 0
+            && bytes.get(at - 1).is_some_and(u8::is_ascii_alphabetic)
+            && bytes.get(at).is_some_and(|byte| *byte == b'\n');
+        between && matches!(self.algorithm, Algorithm::Bpe(_)) && !self.add_eos && !self.vocab.specials.span_lines()
+    }
+
     /// The ids of a rendered chat: control tokens are parsed, and where the model wants BOS there is exactly one,
     /// whether the template wrote none, one or several.
     ///

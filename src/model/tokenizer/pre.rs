@@ -307,6 +307,17 @@ mod tests {
         }
 
         #[test]
+        fn no_word_crosses_from_a_letter_to_a_line_break(
+            left in r"[ \t\n\r\u{a0}a-cA-C0-3'.,/$Éé漢slvre\u{301}]{0,20}[a-zA-Z]",
+            right in r"\n[ \t\n\r\u{a0}a-cA-C0-3'.,/$Éé漢slvre\u{301}]{0,20}",
+        ) {
+            let text = format!("{left}{right}");
+            for family in families() {
+                prop_assert_eq!(family.split(&text), [family.split(&left), family.split(&right)].concat());
+            }
+        }
+
+        #[test]
         fn the_words_are_the_text(text in any::<String>()) {
             for family in families() {
                 let words = family.split(&text);

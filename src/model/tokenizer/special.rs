@@ -52,6 +52,12 @@ impl SpecialTokens {
         self.lengths[at].entries.insert(bytes.into(), Entry { id, always, strips_right });
     }
 
+    /// Whether a token that is always found has a line break in it.
+    pub(super) fn span_lines(&self) -> bool {
+        let mut entries = self.lengths.iter().flat_map(|same| &same.entries);
+        entries.any(|(text, entry)| entry.always && text.contains(&b'\n'))
+    }
+
     /// Cuts `text` into special tokens and what is between them. Takes time proportional to the text's length and the
     /// number of different token lengths, not to the number of tokens.
     pub(super) fn partition<'a>(&self, text: &'a str, parse_special: bool) -> Vec<Fragment<'a>> {

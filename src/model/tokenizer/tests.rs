@@ -202,6 +202,19 @@ proptest! {
     }
 
     #[test]
+    fn parts_of_a_text_have_the_ids_of_the_whole_where_it_may_be_cut(
+        text in "([ helowrd12'sé漢]|\n|o\n|<think>|<\\|im_end\\|>){0,40}",
+    ) {
+        let tokenizer = bpe("smollm");
+        for at in (0..text.len()).filter(|&at| tokenizer.cuts_at(&text, at)) {
+            for parse_special in [false, true] {
+                let part = |text: &str| tokenizer.encode(text, false, parse_special).unwrap();
+                prop_assert_eq!(part(&text), [part(&text[..at]), part(&text[at..])].concat());
+            }
+        }
+    }
+
+    #[test]
     fn decoding_gives_the_text_back(text in any::<String>()) {
         let gpt2 = bpe("qwen2");
         let ids = gpt2.encode(&text, false, true).unwrap();

@@ -3,7 +3,7 @@
 use super::{BATCH_ROWS, Effort, PrefixedEngine, logprob, position, share};
 use crate::engine::{Batch, SeqId, logsumexp};
 use crate::quality::QualityError;
-use crate::quality::request::ChoiceRequest;
+use crate::quality::request::{ChoiceRequest, Request as _};
 
 /// Log-likelihoods of a [`ChoiceRequest`]; `None` if it does not fit the context.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,7 +15,8 @@ pub struct ChoiceOutcome {
 }
 
 impl PrefixedEngine<'_> {
-    /// Scores every continuation of every request. Run as many at once as [`PrefixedEngine::fit_choices`] says.
+    /// Scores every continuation of every request. Run as many at once as
+    /// [`PrefixedEngine::admits`] says.
     ///
     /// # Errors
     /// What the engine says; [`crate::engine::EngineError::NotANumber`] for logits that are not numbers.
@@ -35,7 +36,7 @@ impl PrefixedEngine<'_> {
             })
             .collect();
         let fitting: Vec<usize> = (0..requests.len()).filter(|&i| outcomes[i].logprobs.is_some()).collect();
-        let needed: usize = fitting.iter().map(|&i| requests[i].n_long().max(1)).sum();
+        let needed: usize = fitting.iter().map(|&i| requests[i].n_seqs()).sum();
         if self.forks && needed < self.engine.facts().max_seqs as usize {
             self.choices_forked(requests, &fitting, &mut outcomes)?;
         } else {

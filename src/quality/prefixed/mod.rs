@@ -10,7 +10,7 @@ mod texts;
 use std::time::{Duration, Instant};
 
 use super::QualityError;
-use super::request::{ChoiceRequest, TextRequest};
+use super::request::Request;
 use crate::engine::{Batch, Engine, EngineError, SeqId};
 
 pub use choices::ChoiceOutcome;
@@ -32,6 +32,15 @@ pub struct Effort {
     pub n_gen: u32,
     /// This request's share of the time inside engine calls, ns.
     pub elapsed_ns: u64,
+}
+
+/// What is left of one engine call: requests are admitted until it is used up.
+#[derive(Clone, Debug)]
+pub struct Room {
+    rows: usize,
+    seqs: usize,
+    tokens: usize,
+    empty: bool,
 }
 
 /// An engine that holds a shared prefix.
@@ -101,32 +110,29 @@ impl<'e> PrefixedEngine<'e> {
         Ok(Effort { n_prompt: n, n_cached: position(keep), n_gen: 0, elapsed_ns: nanos(self.spent - start) })
     }
 
-    /// How many of the first `requests` can run together.
+    /// Room for the requests of one call.
     #[must_use]
-    pub fn fit_choices(&self, requests: &[ChoiceRequest]) -> usize {
-        self.fit(requests.iter().map(|r| (r.n_long().max(1), self.new_tokens(&r.context))))
+    pub fn room(&self) -> Room {
+        let rows = if self.forks { BATCH_ROWS } else { 1 };
+        let seqs = (self.engine.facts().max_seqs as usize).saturating_sub(1);
+        Room { rows, seqs, tokens: BATCH_TOKENS, empty: true }
     }
 
-    /// How many of the first `requests` can run together.
+    /// Whether the request can run together with those admitted before; the first one always can.
     #[must_use]
-    pub fn fit_texts(&self, requests: &[TextRequest]) -> usize {
-        self.fit(requests.iter().map(|r| (1, self.new_tokens(&r.context))))
-    }
-
-    fn fit(&self, costs: impl Iterator<Item = (usize, usize)>) -> usize {
-        if !self.forks {
-            return 1;
+    pub fn admits(&self, room: &mut Room, request: &impl Request) -> bool {
+        let (seqs, tokens) = (request.n_seqs(), self.new_tokens(request.context()));
+        let fits = room.rows > 0 && seqs <= room.seqs && tokens <= room.tokens;
+        let admitted = fits || room.empty;
+        if admitted {
+            *room = Room {
+                rows: room.rows.saturating_sub(1),
+                seqs: room.seqs.saturating_sub(seqs),
+                tokens: room.tokens.saturating_sub(tokens),
+                empty: false,
+            };
         }
-        let room = (self.engine.facts().max_seqs as usize).saturating_sub(1);
-        let (mut seqs, mut tokens, mut n) = (0, 0, 0);
-        for (seq, token) in costs {
-            (seqs, tokens) = (seqs + seq, tokens + token);
-            if n > 0 && (seqs > room || tokens > BATCH_TOKENS || n == BATCH_ROWS) {
-                break;
-            }
-            n += 1;
-        }
-        n.max(1)
+        admitted
     }
 
     /// A sequence that holds what `context` shares with the prefix; the rest of the context is appended to `batch`.
