@@ -18,6 +18,7 @@ mod account;
 pub mod battery;
 mod calibrate;
 pub mod command;
+mod cool;
 pub mod csv;
 pub mod dialect;
 pub mod estimate;
@@ -42,6 +43,7 @@ pub mod tools;
 mod tree;
 
 pub use calibrate::{Watch, calibrate};
+pub use cool::{LONGEST as LONGEST_COOL_DOWN, cool_down};
 pub use flag::Flag;
 pub use idle::IdleBaselines;
 pub use meter::{Domain, DomainKind, Meter, MeterInfo, ReadError, Role, Value};

@@ -77,7 +77,9 @@ fn mean_mhz(sysfs: &SysFs) -> Option<f64> {
     (!khz.is_empty()).then(|| khz.iter().sum::<f64>() / khz.len() as f64 / 1000.0)
 }
 
-fn hottest_celsius(sysfs: &SysFs) -> Option<f64> {
+/// The hottest thermal zone, °C; `None` without a sensor that shows something a machine can have.
+#[must_use]
+pub fn hottest_celsius(sysfs: &SysFs) -> Option<f64> {
     let zones = sysfs.list("/sys/class/thermal").into_iter().filter(|name| name.starts_with("thermal_zone"));
     let milli = zones.filter_map(|zone| sysfs.number::<f64>(format!("/sys/class/thermal/{zone}/temp")));
     // Absent sensors read as 0 or below; nothing that computes is at 150 °C.

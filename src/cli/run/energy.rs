@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{Args, Run};
-use crate::energy::{IdleBaselines, Reading};
+use crate::cli::interrupt;
+use crate::energy::{IdleBaselines, LONGEST_COOL_DOWN, Reading, cool_down};
 use crate::error::{Error, Result};
 use crate::store::cell::{Cell, Outcome};
 
@@ -17,6 +18,18 @@ pub(super) fn idle_time(args: &Args) -> Result<Duration> {
 }
 
 impl Run<'_> {
+    /// Lets the machine cool between tiers that are metered one after the other, for a tenth of the time that is left at
+    /// most: time for measuring is worth more than the last degree.
+    pub(super) fn cool_down(&self) {
+        if self.is_metered() {
+            let most = (self.budget.saturating_sub(self.started.elapsed()) / 10).min(LONGEST_COOL_DOWN);
+            let waited = cool_down(&self.sysfs, &*self.clock, self.cold, most, &interrupt::requested);
+            if !waited.is_zero() {
+                self.ui.note(format_args!("let the machine cool for {:.1} s", waited.as_secs_f64()));
+            }
+        }
+    }
+
     /// Aligns every window with the log of `--power-csv` and stores the cells again that it completed.
     pub(super) fn align(&mut self) -> Result<()> {
         let before: Vec<Cell> = self.raw.cells.clone();

@@ -79,6 +79,7 @@ impl Run<'_> {
             kept.stopped = Some(BUDGET.into());
             return Ok(kept);
         }
+        self.cool_down();
         let (Ok(ready), Some(engine)) = (&self.rungs[place].model, self.engines[place].as_mut()) else {
             return Err(Error::Usage("this tier has no engine".into()));
         };

@@ -27,6 +27,7 @@ use crate::error::{Error, ExitStatus, Result};
 use crate::measure::bandwidth::Bandwidth;
 use crate::measure::clock::Monotonic;
 use crate::measure::host::HostFacts;
+use crate::measure::noise::hottest_celsius;
 use crate::measure::sysfs::SysFs;
 use crate::model::SourceOptions;
 use crate::plan::Workload;
@@ -161,6 +162,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
         tasks,
         rungs,
         engines: Vec::new(),
+        cold: hottest_celsius(&sysfs),
         sysfs,
         clock,
         metering,
@@ -339,6 +341,8 @@ struct Run<'a> {
     sysfs: SysFs,
     clock: Arc<Monotonic>,
     metering: Metering,
+    /// Hottest sensor before any work, °C.
+    cold: Option<f64>,
     history: History,
     open: OpenRun,
     raw: RawRecord,
