@@ -259,3 +259,42 @@ fn bench_states_joules_with_their_uncertainty_and_both_idle_baselines() {
     let text = String::from_utf8_lossy(&table.get_output().stdout).into_owned();
     assert!(text.contains(" ± ") && text.contains("sampled"), "{text}");
 }
+
+#[test]
+fn an_evaluation_is_metered_and_its_items_share_the_window_by_time() {
+    let Some(model) = real_model(SMOLLM2) else { return };
+    let data = tempfile::tempdir().unwrap();
+    let (log, record) = (data.path().join("log.jsonl"), data.path().join("record.json"));
+    let eval = |meter: &[&str]| {
+        let args = ["eval", "--engine", "mock", "--full", "--limit", "120", "--quiet", "-o", "json", "-m"];
+        let mut command = tierbench(data.path());
+        command.args(args).arg(&model).args(meter).arg("--log").arg(&log).arg("--record").arg(&record);
+        let run = command.assert().code(predicate::in_iter([0, 3, 4]));
+        let printed: Value = serde_json::from_slice(&run.get_output().stdout).unwrap();
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+        let lines: Vec<Value> = read(&log).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let stored: Value = serde_json::from_str(&read(&record)).unwrap();
+        assert_eq!(lines.len(), 120);
+        tierbench(data.path()).arg("verify").arg(&record).assert().success();
+        (printed["cells"][0].clone(), lines, stored["raw"]["cells"][0]["outcome"]["task"].clone())
+    };
+    let (cell, lines, stored) =
+        eval(&["--power-cmd", METER, "--power-label", "simulated, 2 %", "--power-interval", "0.1"]);
+    let windows = stored["energy"].as_array().unwrap();
+    assert_eq!(windows.len(), 1, "{windows:?}");
+    let joules = windows[0]["joules"].as_f64().unwrap();
+    let ms: f64 = lines.iter().map(|line| line["ms"].as_f64().unwrap()).sum();
+    for (line, item) in lines.iter().zip(stored["items"].as_array().unwrap()) {
+        let share = line["joules_share"].as_f64().unwrap();
+        assert!((share / (joules * line["ms"].as_f64().unwrap() / ms) - 1.0).abs() < 1e-9, "{line}");
+        assert_eq!(item["joules"].as_f64(), Some(share));
+    }
+    assert!((cell["energy"]["per_item"]["total"].as_f64().unwrap() * 120.0 / joules - 1.0).abs() < 1e-9, "{cell}");
+
+    // Nothing metered and a mere estimate: an item's joules are unknown.
+    for unmetered in ["none", "estimate"] {
+        let (_, lines, stored) = eval(&["--meter", unmetered]);
+        assert!(lines.iter().all(|line| line["joules_share"].is_null()), "{unmetered}: {}", lines[0]);
+        assert!(stored["items"].as_array().unwrap().iter().all(|item| item["joules"].is_null()));
+    }
+}

@@ -8,6 +8,7 @@ mod show;
 mod table;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use self::cell::{Cell, usage};
 use self::judge::Judge;
@@ -15,11 +16,14 @@ use self::ledger::{Ledger, tier_facts};
 use self::samples::Samples;
 use super::cost_args::CostArgs;
 use super::engine_args::{EngineArgs, named_or_default};
+use super::meter_args::MeterArgs;
 use super::{OutputFormat, Ui, interrupt};
 use crate::decide::ladder::{self, Rung, Step, Strategy};
 use crate::decide::{Question, Rule, Verdict};
+use crate::energy;
 use crate::engine::Engine;
 use crate::error::{Error, ExitStatus, Result};
+use crate::measure::clock::Monotonic;
 use crate::model::gguf::Gguf;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::{self, ModelFile};
@@ -93,7 +97,7 @@ pub(super) struct Args {
     /// Print the N-th item of the order as the model sees it, and stop; with -m also its tokens
     #[arg(long, value_name = "N")]
     show: Option<usize>,
-    /// Write every item's result to this file, one JSON object per line
+    /// Write every item's result to this file, one JSON object per line; with a meter, when the tier's window is closed
     #[arg(long, visible_alias = "log_samples", value_name = "FILE")]
     log: Option<PathBuf>,
     /// Continue the newest unfinished evaluation of the same tiers, tasks and flags
@@ -113,6 +117,8 @@ pub(super) struct Args {
     max_seqs: u32,
     #[command(flatten)]
     engine: EngineArgs,
+    #[command(flatten)]
+    meter: MeterArgs,
     #[command(flatten)]
     cost: CostArgs,
 }
@@ -189,6 +195,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     let options = ui.source_options()?;
     let files = specs.iter().map(|spec| model::resolve(spec, &options, &mut ui.bar()));
     let files = files.collect::<Result<Vec<_>, _>>()?;
+    let mut metering = energy::open(&args.meter.options(ui, args.engine.device), Arc::new(Monotonic::default()))?;
     let mut samples = Samples::create(args.log.as_deref())?;
     let mut ledger = Ledger::open(args, ui, &files, &subjects)?;
     let mut cells: Vec<(usize, Cell)> = Vec::new();
@@ -226,7 +233,15 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
                     {
                         cell.compare(other, args.tolerance, rivals)?;
                     }
-                    let mut judge = Judge { args, ui, task, full, ledger: &mut ledger, samples: &mut samples };
+                    let mut judge = Judge {
+                        args,
+                        ui,
+                        task,
+                        full,
+                        ledger: &mut ledger,
+                        samples: &mut samples,
+                        metering: &mut metering,
+                    };
                     match judge.run(&mut cell, tokenizer, engine.as_mut()) {
                         Ok(()) => {}
                         Err(error @ (Error::Io { .. } | Error::Store(_))) => return Err(error),

@@ -55,8 +55,8 @@ pub struct LogLine {
     pub gen_tokens: u32,
     /// Time inside engine calls, ms.
     pub ms: f64,
-    /// Energy, J; `null` if not metered.
-    pub joules: Option<f64>,
+    /// Its share of the metered window it was graded in, by time, J; `null` if not metered.
+    pub joules_share: Option<f64>,
     /// Why the answer ended.
     pub finish_reason: FinishReason,
 }
@@ -96,7 +96,7 @@ impl LogLine {
             cached_tokens: result.n_cached_tokens,
             gen_tokens: result.n_gen_tokens,
             ms: result.elapsed_ns as f64 / 1e6,
-            joules: result.joules,
+            joules_share: result.joules,
             finish_reason: result.finish_reason,
         })
     }
@@ -204,7 +204,7 @@ mod tests {
             cached_tokens: 0,
             gen_tokens: 7,
             ms: 1.5,
-            joules: None,
+            joules_share: None,
             finish_reason: FinishReason::Scored,
         }
     }
@@ -227,7 +227,7 @@ mod tests {
     fn a_line_reads_back_what_was_written() {
         let line = line(&[-0.1, -3.0]);
         let text = serde_json::to_string(&line).unwrap();
-        assert!(text.contains("\"joules\":null") && text.contains("\"prompt_hash\""), "{text}");
+        assert!(text.contains("\"joules_share\":null") && text.contains("\"prompt_hash\""), "{text}");
         assert_eq!(serde_json::from_str::<LogLine>(&text).unwrap(), line);
     }
 }

@@ -67,6 +67,7 @@ pub struct ItemResult {
     pub finish_reason: FinishReason,
     /// SHA-256 of the prompt's text, hex.
     pub prompt_sha256: String,
-    /// Energy of this item, J; `None` if not metered.
+    /// Its share of the metered window it was graded in, by its time inside engine calls, J; `None` if not metered. Items are
+    /// too short to be metered one by one.
     pub joules: Option<f64>,
 }

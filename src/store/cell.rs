@@ -104,3 +104,56 @@ pub struct TaskItems {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
 }
+
+/// Shares the joules of a window among the items graded in it, E·t/Σt by the time of their engine calls; what lies between
+/// the calls is shared with them. A window without joules (invalid, or an estimate) leaves the items without.
+pub fn share_energy(window: &Reading, items: &mut [ItemResult]) {
+    let Some(joules) = window.joules else { return };
+    let total: f64 = items.iter().map(|item| item.elapsed_ns as f64).sum();
+    for item in items.iter_mut().filter(|_| total > 0.0) {
+        item.joules = Some(joules.0 * item.elapsed_ns as f64 / total);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quality::FinishReason;
+    use crate::units::Joules;
+
+    fn item(elapsed_ns: u64) -> ItemResult {
+        ItemResult {
+            item: "a".into(),
+            level: None,
+            template: None,
+            choices: vec![],
+            answer: None,
+            raw: None,
+            score: 0.0,
+            parts: std::collections::BTreeMap::new(),
+            pass: false,
+            confidence: None,
+            n_prompt_tokens: 1,
+            n_cached_tokens: 0,
+            n_gen_tokens: 0,
+            elapsed_ns,
+            finish_reason: FinishReason::Scored,
+            prompt_sha256: String::new(),
+            joules: None,
+        }
+    }
+
+    #[test]
+    fn a_windows_joules_are_shared_by_time_and_unknown_ones_are_not() {
+        let mut items = [item(10), item(30)];
+        share_energy(&Reading::none(1.0), &mut items);
+        assert!(items.iter().all(|item| item.joules.is_none()));
+        let window = Reading { joules: Some(Joules(8.0)), ..Reading::none(1.0) };
+        share_energy(&window, &mut items);
+        assert_eq!(items.each_ref().map(|item| item.joules), [Some(2.0), Some(6.0)]);
+        let mut untimed = [item(0)];
+        share_energy(&window, &mut untimed);
+        assert_eq!(untimed[0].joules, None, "results of another tool have no times");
+        share_energy(&window, &mut []);
+    }
+}

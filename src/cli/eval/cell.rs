@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use super::ledger::INTERRUPTED;
 use crate::decide::paired::{Paired, PairedRule, PairedVerdict};
 use crate::decide::{DecideError, State, Verdict};
+use crate::energy::Reading;
 use crate::error::{Error, ExitStatus, Result};
 use crate::plan::TierKey;
 use crate::quality::task::{BarMetric, Decode, Task};
 use crate::quality::{Agreement, Baseline, Evaluated, FinishReason, ItemResult, agreement, breakdown};
-use crate::store::cell::TaskItems;
+use crate::store::cell::{TaskItems, share_energy};
 use crate::store::derived::TaskNumbers;
 use crate::store::record::TaskFacts;
 
@@ -35,6 +36,8 @@ pub(super) struct Cell {
     state: State,
     beside: Option<Beside>,
     items: Vec<ItemResult>,
+    /// Metered windows that together hold all items; empty if some items were not metered.
+    energy: Vec<Reading>,
     /// What else the scorer saw, over all items.
     parts: BTreeMap<String, f64>,
     /// The same items in other ways: how many passed, and how far the answers agree.
@@ -78,6 +81,7 @@ impl Cell {
             state: state.map_err(usage)?,
             beside: None,
             items: Vec::new(),
+            energy: Vec::new(),
             parts: BTreeMap::new(),
             other_ways: Vec::new(),
             decode: task.decode,
@@ -133,10 +137,28 @@ impl Cell {
     pub(super) fn kept(&self) -> TaskItems {
         TaskItems {
             items: self.items.clone(),
-            energy: Vec::new(),
+            energy: self.energy.clone(),
             prefix_ns: self.prefix_ns,
             stopped: Some(self.stopped.unwrap_or(INTERRUPTED).to_owned()),
         }
+    }
+
+    /// The windows an earlier attempt metered.
+    pub(super) fn resume_energy(&mut self, windows: Vec<Reading>) {
+        self.energy = windows;
+    }
+
+    /// Takes up the window in which the items of this attempt were graded.
+    pub(super) fn meter(&mut self, window: Reading) {
+        if self.items.len() > self.resumed {
+            share_energy(&window, &mut self.items[self.resumed..]);
+            self.energy.push(window);
+        }
+    }
+
+    /// Items of this attempt.
+    pub(super) fn graded_now(&self) -> &[ItemResult] {
+        &self.items[self.resumed..]
     }
 
     pub(super) fn finish(&mut self, evaluated: &Evaluated, wall: Duration, stopped: &'static str) {
@@ -194,7 +216,7 @@ impl Cell {
         let levels: serde_json::Map<String, Value> = self.levels().into_iter().map(level).collect();
         let assessment = self.state.assess();
         let rule = self.state.rule();
-        json!({
+        let mut value = json!({
             "tier": self.tier.0,
             "task": self.task,
             "task_version": self.version,
@@ -236,7 +258,12 @@ impl Cell {
             "prompt_tokens": sum(|i| u64::from(i.n_prompt_tokens)),
             "cached_tokens": sum(|i| u64::from(i.n_cached_tokens)),
             "gen_tokens": sum(|i| u64::from(i.n_gen_tokens)),
-        })
+        });
+        value["energy"] = json!({
+            "per_item": numbers.and_then(|n| n.energy.as_ref()),
+            "in_cost": numbers.map(|n| n.cost.energy_included),
+        });
+        value
     }
 
     /// What was seen beside the verdict.

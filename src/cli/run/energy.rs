@@ -6,7 +6,7 @@ use super::{Args, Run};
 use crate::cli::interrupt;
 use crate::energy::{IdleBaselines, LONGEST_COOL_DOWN, Reading, cool_down};
 use crate::error::{Error, Result};
-use crate::store::cell::{Cell, Outcome};
+use crate::store::cell::{Cell, Outcome, TaskItems, share_energy};
 
 /// How long the rows of the last window are waited for.
 pub(in crate::cli) const PATIENCE: Duration = Duration::from_secs(10);
@@ -42,8 +42,15 @@ impl Run<'_> {
             return Ok(());
         }
         for (cell, before) in self.raw.cells.iter_mut().zip(&before).filter(|(cell, before)| *cell != *before) {
-            if let Outcome::Speed(speed) = &mut cell.outcome {
-                speed.sum_energy();
+            match &mut cell.outcome {
+                Outcome::Speed(speed) => speed.sum_energy(),
+                // Which items a window of several holds is not known any more.
+                Outcome::Task(TaskItems { items, energy, .. }) => {
+                    if let [only] = energy.as_slice() {
+                        share_energy(only, items);
+                    }
+                }
+                Outcome::Failed { .. } => {}
             }
             debug_assert_eq!(cell.id(), before.id(), "aligning changes no cell's identity");
             self.history.commit_cell(&self.open, cell)?;

@@ -9,7 +9,7 @@ use crate::decide::State;
 use crate::error::{Error, Result};
 use crate::quality::task::{BarMetric, Task};
 use crate::quality::{EvalOptions, ItemResult, evaluate};
-use crate::store::cell::{Cell, Outcome, Subject, TaskItems};
+use crate::store::cell::{Cell, Outcome, Subject, TaskItems, share_energy};
 use crate::store::clock;
 use crate::store::record::{Record, TaskFacts};
 
@@ -120,7 +120,9 @@ impl Run<'_> {
         });
         bar.finish_and_clear();
         if metered {
-            kept.energy.push(self.metering.stop());
+            let window = self.metering.stop();
+            share_energy(&window, &mut kept.items[earlier.len()..]);
+            kept.energy.push(window);
         }
         if let Some(error) = refused {
             return Err(error);
