@@ -7,7 +7,9 @@ mod example;
 use std::path::Path;
 
 use example::{DECODE, TASK, raw, record, tierbench, write};
-use tierbench::store::cell::{Outcome, Subject};
+use tierbench::report::{Format as _, markdown::Markdown};
+use tierbench::store::cell::{Cell, Outcome, Subject};
+use tierbench::store::derived::AnswerOutcome;
 use tierbench::store::history::History;
 use tierbench::store::record::Record;
 
@@ -33,6 +35,22 @@ fn the_markdown_table_shows_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let text = stdout(tierbench(dir.path()).args(["report", "-o", "md"]).arg(example(dir.path())));
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn tiers_beside_the_cheapest_are_named_by_what_differs() {
+    let mut raw = raw();
+    let AnswerOutcome::Cheapest { tier: winner, .. } = record().derived.answers[0].outcome.clone() else {
+        panic!("the example has an answer");
+    };
+    let mut twin = raw.tiers.iter().find(|facts| facts.key == winner).unwrap().clone();
+    twin.tier.level = Some("q5_1".into());
+    twin.key = twin.tier.key();
+    let cells: Vec<Cell> = raw.cells.iter().filter(|cell| cell.tier == winner).cloned().collect();
+    raw.cells.extend(cells.into_iter().map(|cell| Cell { tier: twin.key.clone(), ..cell }));
+    raw.tiers.push(twin);
+    let text = Markdown.render(&Record::from_raw(raw).unwrap()).unwrap();
+    assert!(text.contains("Its cost is a tie with q5_1."), "{text}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::number::{percent, plain, significant, with_ends};
 use super::one_line;
 use crate::decide::Verdict;
+use crate::plan::{Tier, TierKey};
 use crate::quality::task::BarMetric;
 use crate::store::derived::{Answer, AnswerOutcome, CostBasis, TaskNumbers};
 use crate::store::record::Record;
@@ -29,10 +30,13 @@ fn sentence(record: &Record, answer: &Answer) -> String {
             }
             text.push('.');
             if !ties.is_empty() {
-                text.push_str(&format!(" Its cost is a tie with {}.", list(ties)));
+                text.push_str(&format!(" Its cost is a tie with {}.", beside(record, tier, ties)));
             }
             if !cheaper_undecided.is_empty() {
-                text.push_str(&format!(" Cheaper but undecided within the budget: {}.", list(cheaper_undecided)));
+                text.push_str(&format!(
+                    " Cheaper but undecided within the budget: {}.",
+                    beside(record, tier, cheaper_undecided)
+                ));
             }
             text
         }
@@ -78,8 +82,20 @@ fn figures(numbers: &TaskNumbers, basis: CostBasis) -> String {
     if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) }
 }
 
-fn list(tiers: &[crate::plan::TierKey]) -> String {
+fn list(tiers: &[TierKey]) -> String {
     tiers.iter().map(|tier| tier.0.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// Tiers beside one that was named in full: their levels alone, where nothing else tells them apart.
+fn beside(record: &Record, named: &TierKey, tiers: &[TierKey]) -> String {
+    let of = |key: &TierKey| record.raw.tiers.iter().find(|facts| facts.key == *key).map(|facts| &facts.tier);
+    let brief = |key: &TierKey| {
+        let (named, other) = (of(named)?, of(key)?);
+        let same =
+            Tier { level: other.level.clone(), requantized_from: other.requantized_from.clone(), ..named.clone() };
+        other.level.clone().filter(|_| same == *other)
+    };
+    tiers.iter().map(|key| brief(key).unwrap_or_else(|| key.0.clone())).collect::<Vec<_>>().join(", ")
 }
 
 /// The verdict as shown in a row: the answer is pointed at, ties are called ties.
