@@ -89,23 +89,13 @@ mod tests {
 
     fn result(item: &str, answer: Option<&str>, parts: &[(&str, f64)]) -> ItemResult {
         ItemResult {
-            item: item.into(),
-            level: None,
-            template: None,
-            choices: vec![],
             answer: answer.map(str::to_owned),
-            raw: None,
-            score: 0.0,
             parts: parts.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
-            pass: false,
-            confidence: None,
             n_prompt_tokens: 1,
-            n_cached_tokens: 0,
             n_gen_tokens: 1,
             elapsed_ns: 1,
             finish_reason: FinishReason::Stop,
-            prompt_sha256: String::new(),
-            joules: None,
+            ..ItemResult::unjudged(item)
         }
     }
 

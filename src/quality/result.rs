@@ -71,3 +71,29 @@ pub struct ItemResult {
     /// too short to be metered one by one.
     pub joules: Option<f64>,
 }
+
+#[cfg(test)]
+impl ItemResult {
+    /// An item that nothing is known of yet: tests fill in what they are about.
+    pub(crate) fn unjudged(item: &str) -> Self {
+        Self {
+            item: item.into(),
+            level: None,
+            template: None,
+            choices: vec![],
+            answer: None,
+            raw: None,
+            score: 0.0,
+            parts: BTreeMap::new(),
+            pass: false,
+            confidence: None,
+            n_prompt_tokens: 0,
+            n_cached_tokens: 0,
+            n_gen_tokens: 0,
+            elapsed_ns: 0,
+            finish_reason: FinishReason::Scored,
+            prompt_sha256: String::new(),
+            joules: None,
+        }
+    }
+}

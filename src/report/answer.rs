@@ -1,9 +1,10 @@
 //! The answer in one sentence, with its bound.
 
+use super::document::Names;
 use super::number::{percent, plain, significant, with_ends};
 use super::one_line;
 use crate::decide::Verdict;
-use crate::plan::{Tier, TierKey};
+use crate::plan::TierKey;
 use crate::quality::task::BarMetric;
 use crate::store::derived::{Answer, AnswerOutcome, CostBasis, TaskNumbers};
 use crate::store::record::Record;
@@ -30,12 +31,12 @@ fn sentence(record: &Record, answer: &Answer) -> String {
             }
             text.push('.');
             if !ties.is_empty() {
-                text.push_str(&format!(" Its cost is a tie with {}.", beside(record, tier, ties)));
+                text.push_str(&format!(" Its cost is a tie with {}.", beside(record, ties)));
             }
             if !cheaper_undecided.is_empty() {
                 text.push_str(&format!(
                     " Cheaper but undecided within the budget: {}.",
-                    beside(record, tier, cheaper_undecided)
+                    beside(record, cheaper_undecided)
                 ));
             }
             text
@@ -86,16 +87,11 @@ fn list(tiers: &[TierKey]) -> String {
     tiers.iter().map(|tier| tier.0.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// Tiers beside one that was named in full: their levels alone, where nothing else tells them apart.
-fn beside(record: &Record, named: &TierKey, tiers: &[TierKey]) -> String {
-    let of = |key: &TierKey| record.raw.tiers.iter().find(|facts| facts.key == *key).map(|facts| &facts.tier);
-    let brief = |key: &TierKey| {
-        let (named, other) = (of(named)?, of(key)?);
-        let same =
-            Tier { level: other.level.clone(), requantized_from: other.requantized_from.clone(), ..named.clone() };
-        other.level.clone().filter(|_| same == *other)
-    };
-    tiers.iter().map(|key| brief(key).unwrap_or_else(|| key.0.clone())).collect::<Vec<_>>().join(", ")
+/// Tiers by the names they have in the tables.
+fn beside(record: &Record, tiers: &[TierKey]) -> String {
+    let names = Names::of(record);
+    let name = |key: &TierKey| record.tier(key).map_or_else(|| key.0.clone(), |facts| names.name(facts).to_owned());
+    tiers.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
 /// The verdict as shown in a row: the answer is pointed at, ties are called ties.

@@ -89,13 +89,18 @@ impl Names {
         Self { common, imported: record.raw.imported.as_ref().map(|imported| imported.tool.clone()) }
     }
 
+    /// The name alone, without marks.
+    pub(super) fn name<'a>(&self, facts: &'a TierFacts) -> &'a str {
+        match (&self.common, &facts.tier.level) {
+            (Some(_), Some(level)) => level,
+            _ => &facts.key.0,
+        }
+    }
+
     pub(super) fn label(&self, facts: &TierFacts) -> String {
         let from = facts.model.requantized_from.as_ref().or(facts.tier.requantized_from.as_ref());
         let mark = from.map(|level| format!(" (requantized from {level})")).unwrap_or_default();
-        let name = match (&self.common, &facts.tier.level) {
-            (Some(_), Some(level)) => level,
-            _ => &facts.key.0,
-        };
+        let name = self.name(facts);
         let imported = self.imported.as_ref().map(|tool| format!(" (imported from {tool})")).unwrap_or_default();
         one_line(&format!("{name}{mark}{imported}"))
     }

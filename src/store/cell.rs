@@ -118,29 +118,10 @@ pub fn share_energy(window: &Reading, items: &mut [ItemResult]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quality::FinishReason;
     use crate::units::Joules;
 
     fn item(elapsed_ns: u64) -> ItemResult {
-        ItemResult {
-            item: "a".into(),
-            level: None,
-            template: None,
-            choices: vec![],
-            answer: None,
-            raw: None,
-            score: 0.0,
-            parts: std::collections::BTreeMap::new(),
-            pass: false,
-            confidence: None,
-            n_prompt_tokens: 1,
-            n_cached_tokens: 0,
-            n_gen_tokens: 0,
-            elapsed_ns,
-            finish_reason: FinishReason::Scored,
-            prompt_sha256: String::new(),
-            joules: None,
-        }
+        ItemResult { n_prompt_tokens: 1, elapsed_ns, ..ItemResult::unjudged("a") }
     }
 
     #[test]

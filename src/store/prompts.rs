@@ -70,32 +70,14 @@ impl TaskPrompts {
 mod tests {
     use super::*;
     use crate::plan::TierKey;
-    use crate::quality::{FinishReason, ItemResult};
+    use crate::quality::ItemResult;
     use crate::store::cell::TaskItems;
 
     #[test]
     fn only_items_that_were_shown_are_kept_without_the_shared_part() {
         let task = Task::load("support_tickets").unwrap();
         assert_eq!(TaskPrompts::of(&task, &[]).unwrap(), None);
-        let shown = ItemResult {
-            item: task.items[3].id.clone(),
-            level: None,
-            template: None,
-            choices: vec![],
-            answer: None,
-            raw: None,
-            score: 0.0,
-            parts: std::collections::BTreeMap::new(),
-            pass: false,
-            confidence: None,
-            n_prompt_tokens: 0,
-            n_cached_tokens: 0,
-            n_gen_tokens: 0,
-            elapsed_ns: 0,
-            finish_reason: FinishReason::Scored,
-            prompt_sha256: String::new(),
-            joules: None,
-        };
+        let shown = ItemResult::unjudged(&task.items[3].id);
         let cell = Cell {
             tier: TierKey("t".into()),
             subject: Subject::Task(task.name.clone()),

@@ -4,6 +4,7 @@ mod site;
 
 use std::path::PathBuf;
 
+use super::run::published;
 use super::{Ui, record};
 use crate::error::{Error, ExitStatus, Result};
 use crate::report::{
@@ -89,9 +90,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
 fn splice_into(path: &std::path::Path, record: &Record, spec: &str, ui: &Ui) -> Result<ExitStatus> {
     let read = |source| Error::Store(StoreError::Io { action: "read", path: path.to_owned(), source });
     let text = std::fs::read_to_string(path).map_err(read)?;
-    // Published: directories stay private.
-    let name = |path: &std::path::Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    let command = format!("tierbench report {} --splice {}", name(spec.as_ref()), name(path));
+    let command = format!("tierbench report {} --splice {}", published(spec), published(&path.to_string_lossy()));
     let spliced = splice::splice(&text, &Markdown.render(record)?, &command, path)?;
     if spliced == text {
         ui.note(format_args!("{} is up to date", path.display()));

@@ -314,16 +314,16 @@ fn header(args: &Args, host: HostFacts, cost: Assumptions) -> RawRecord {
     }
 }
 
+/// An argument as it may be published: of an absolute path the last part.
+pub(super) fn published(argument: &str) -> String {
+    let path = Path::new(argument);
+    let name = path.file_name().filter(|_| path.is_absolute());
+    name.map_or_else(|| argument.to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
 /// The command as typed, without the program's path; directories of file arguments stay private.
 pub(super) fn command_line() -> String {
-    let argument = |text: String| {
-        let path = std::path::Path::new(&text);
-        match path.file_name() {
-            Some(name) if path.is_absolute() => name.to_string_lossy().into_owned(),
-            _ => text,
-        }
-    };
-    let arguments = std::env::args_os().skip(1).map(|a| argument(a.to_string_lossy().into_owned()));
+    let arguments = std::env::args_os().skip(1).map(|argument| published(&argument.to_string_lossy()));
     std::iter::once("tierbench".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
@@ -375,8 +375,8 @@ impl Run<'_> {
             }
         }
         self.raw.idle.after = idle_time.map(|time| self.metering.idle(time));
-        if let (Some(&threads), Some(first)) = (threads.first(), self.raw.bandwidth.pop()) {
-            self.raw.bandwidth.push(first.faster(Bandwidth::measure(&self.raw.host, threads)));
+        for measured in &mut self.raw.bandwidth {
+            *measured = measured.faster(Bandwidth::measure(&self.raw.host, measured.threads));
         }
         self.align()?;
         if self.raw.idle.drifted() {
