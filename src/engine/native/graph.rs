@@ -18,7 +18,7 @@ use super::{
     pool::{Pool, Team},
     rows::RowOps,
     weights::{Layer, Weights},
-    workspace::{Cursors, Inputs, PHASES, Stage, ThreadMemory, Workspace},
+    workspace::{Cursors, Gated, Inputs, PHASES, Stage, ThreadMemory, Workspace},
 };
 use std::sync::{OnceLock, PoisonError, atomic::Ordering::Relaxed};
 
@@ -44,8 +44,6 @@ struct Pass<'a> {
     qkv: SharedPlane<'a>,
     attention: SharedPlane<'a>,
     added: SharedPlane<'a>,
-    gate: SharedPlane<'a>,
-    up: SharedPlane<'a>,
     angles: SharedPlane<'a>,
     windowed_angles: SharedPlane<'a>,
     partial: SharedPlane<'a>,
@@ -81,8 +79,6 @@ pub(super) fn run(
         qkv: work.qkv.share(),
         attention: work.attention.share(),
         added: work.added.share(),
-        gate: work.gate.share(),
-        up: work.up.share(),
         angles: work.angles.share(),
         windowed_angles: work.windowed_angles.share(),
         partial: work.partial.share(),
@@ -135,7 +131,7 @@ impl Pass<'_> {
     fn project(&self, team: Team<'_>, memory: &mut ThreadMemory, il: usize, layer: &Layer) {
         let (q, k) = (layer.q.n(), layer.k.n());
         let products = [(&layer.q, 0), (&layer.k, q), (&layer.v, q + k)];
-        self.with_normed(team, memory, self.all, &layer.attn_norm, |scratch, inputs| {
+        self.with_normed(team, memory, self.all, &layer.attn_norm, |(scratch, _), inputs| {
             self.products(team, scratch, il * PHASES, &products, inputs, self.qkv, false);
         });
         team.wait();
@@ -175,18 +171,18 @@ impl Pass<'_> {
         memory: &mut ThreadMemory,
         rows: &Stage,
         weight: &[f32],
-        multiply: impl FnOnce(&mut Scratch, &Inputs),
+        multiply: impl FnOnce((&mut Scratch, &mut Gated), &Inputs),
     ) {
-        let ThreadMemory { product, row: normed, own, .. } = memory;
+        let ThreadMemory { product, gated, row: normed, own, .. } = memory;
         if self.norms_alike() {
             self.norm_into(0, weight, own, 0, normed);
-            return multiply(product, own);
+            return multiply((product, gated), own);
         }
         for row in team.share(rows.places.len(), 1) {
             self.norm_into(row, weight, &rows.embd_in, row, normed);
         }
         team.wait();
-        multiply(product, &rows.embd_in);
+        multiply((product, gated), &rows.embd_in);
     }
 
     /// The second half of a block: attention and feed-forward, both added to the residual.
@@ -199,8 +195,8 @@ impl Pass<'_> {
         for row in team.share(rows.places.len(), 1) {
             self.add_normed(row, norms.map(|(attention, _)| attention.as_slice()));
         }
-        self.with_normed(team, memory, rows, &layer.ff_norm, |scratch, inputs| {
-            self.feed_forward(team, scratch, il * PHASES + 4, layer, rows, inputs);
+        self.with_normed(team, memory, rows, &layer.ff_norm, |memory, inputs| {
+            self.feed_forward(team, memory, il * PHASES + 4, layer, rows, inputs);
         });
         team.wait();
         self.add_product(team, &mut memory.product, il * PHASES + 5, &layer.down, &rows.ff_in, norms.is_some());

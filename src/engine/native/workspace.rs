@@ -3,9 +3,9 @@
 use super::{
     attention::{self, Heads, RowPlace, Schedule},
     hparams::Hparams,
-    kernels::{self, ActFormat, ActRows, Isa, KernelError, PackedMatrix},
+    kernels::{self, ACT_BLOCK, ActFormat, ActRows, Isa, KernelError, PackedMatrix, TILE},
     kv::{KvShape, KvType},
-    memory::Plane,
+    memory::{Plane, SharedPlane},
     pool::Padded,
     weights::{Layer, Weights},
 };
@@ -15,6 +15,8 @@ use std::sync::{Mutex, atomic::AtomicUsize};
 pub(super) const MAX_ROWS: usize = 512;
 /// Most rows the last block is finished for apart from those nobody wants logits of.
 const LAST_ROWS: usize = 64;
+/// Columns of a product of many rows that a thread draws at a time.
+pub(super) const CHUNK: usize = 8 * TILE;
 /// Memory for attention spans done apart, bytes.
 const PARTIAL_BYTES: usize = 4 << 20;
 
@@ -80,10 +82,37 @@ impl Inputs {
     }
 }
 
+/// Gate and up of some columns of all rows, on their way to the inputs of the down projection.
+pub(super) struct Gated {
+    gate: Vec<f32>,
+    up: Vec<f32>,
+}
+
+impl Gated {
+    fn new(max_rows: usize, n_ff: usize) -> Self {
+        // A few rows get all columns at once.
+        let n = (max_rows * CHUNK).max(n_ff.next_multiple_of(ACT_BLOCK));
+        Self { gate: vec![0.0; n], up: vec![0.0; n] }
+    }
+
+    /// Columns there is room for, whole blocks of activations.
+    #[inline]
+    pub(super) fn columns(&self, rows: usize) -> usize {
+        self.gate.len() / rows.max(1) / ACT_BLOCK * ACT_BLOCK
+    }
+
+    /// Gate and up as planes of `width` columns.
+    #[inline]
+    pub(super) fn share(&mut self, width: usize) -> (SharedPlane<'_>, SharedPlane<'_>) {
+        (SharedPlane::of(&mut self.gate, width), SharedPlane::of(&mut self.up, width))
+    }
+}
+
 /// Memory of one thread.
 pub(super) struct ThreadMemory {
     pub(super) attention: attention::Scratch,
     pub(super) product: kernels::Scratch,
+    pub(super) gated: Gated,
     /// One row, as wide as the residual.
     pub(super) row: Vec<f32>,
     /// Inputs of Q, K, V, gate and up, of a single row that every thread norms for itself.
@@ -125,8 +154,6 @@ pub(super) struct Workspace {
     pub(super) attention: Plane,
     /// Outputs that are normed before they are added.
     pub(super) added: Plane,
-    pub(super) gate: Plane,
-    pub(super) up: Plane,
     /// Cosines, then sines, of each row's position.
     pub(super) angles: Plane,
     pub(super) windowed_angles: Plane,
@@ -166,6 +193,7 @@ impl Workspace {
             Ok(Mutex::new(ThreadMemory {
                 attention: attention::Scratch::new(shape, group, tiles),
                 product: kernels::Scratch::new(isa, max_k)?,
+                gated: Gated::new(max_rows, hp.n_ff),
                 row: vec![0.0; hp.n_embd],
                 own: {
                     let mut own = embd_inputs(weights, hp, isa, wanted, 1)?;
@@ -180,8 +208,6 @@ impl Workspace {
             qkv: Plane::new(max_rows, hp.n_head * hp.key + hp.n_head_kv * (hp.key + hp.value)),
             attention: Plane::new(max_rows, heads),
             added: Plane::new(if hp.arch.norms_outputs() { max_rows } else { 0 }, hp.n_embd),
-            gate: Plane::new(max_rows, hp.n_ff),
-            up: Plane::new(max_rows, hp.n_ff),
             angles: Plane::new(max_rows, hp.n_rot),
             windowed_angles: Plane::new(if hp.window.is_some() { max_rows } else { 0 }, hp.n_rot),
             partial: Plane::new(max_parts, part_width),

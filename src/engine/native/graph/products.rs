@@ -2,35 +2,55 @@
 #![expect(unsafe_code, reason = "threads write disjoint columns of shared planes between barriers")]
 
 use super::{Inputs, Layer, Pass, SharedPlane, Stage, Team, quantize};
-use crate::engine::native::kernels::{ACT_BLOCK, Out, PackedMatrix, Scratch, TILE, matmul};
+use crate::engine::native::{
+    kernels::{ACT_BLOCK, Out, PackedMatrix, Scratch, TILE, matmul},
+    workspace::{CHUNK, Gated},
+};
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Rows from which products are dealt out from a cursor.
+/// Rows from which products are dealt out from a cursor, [`CHUNK`] columns at a time.
 const MANY_ROWS: usize = 16;
-/// Columns drawn at a time then.
-const CHUNK: usize = 8 * TILE;
+
+/// Where the outputs of a product go: the first to column `at` of `plane`.
+struct To<'a> {
+    plane: SharedPlane<'a>,
+    at: usize,
+    /// Added to what is there.
+    add: bool,
+}
 
 impl Pass<'_> {
     /// Gate and up projections of the same columns, then the gate, quantized, by one thread.
+    ///
+    /// As many columns at a time as the thread's own memory holds: it stays in the second-level cache, where planes as wide
+    /// as the feed-forward would not.
     pub(super) fn feed_forward(
         &self,
         team: Team<'_>,
-        scratch: &mut Scratch,
+        memory: (&mut Scratch, &mut Gated),
         phase: usize,
         layer: &Layer,
         rows: &Stage,
         inputs: &Inputs,
     ) {
+        let (scratch, gated) = memory;
         let n = rows.places.len();
         self.columns(team, n, phase, layer.gate.n(), ACT_BLOCK, |columns| {
-            self.multiply(scratch, &layer.gate, inputs, columns.clone(), self.gate, 0, false);
-            self.multiply(scratch, &layer.up, inputs, columns.clone(), self.up, 0, false);
-            for row in 0..n {
-                // SAFETY: these columns are this thread's own until the next barrier.
-                let (gate, up) = unsafe { (self.gate.write(row, columns.clone()), self.up.read(row, columns.clone())) };
-                self.model.ops.gated(gate, up, self.model.hp.gate);
-                // SAFETY: as above.
-                unsafe { quantize(&rows.ff_in, row, columns.start, gate) };
+            let mut start = columns.start;
+            while start < columns.end {
+                let own = start..(start + gated.columns(n)).min(columns.end);
+                start = own.end;
+                let (gate, up) = gated.share(own.len());
+                self.multiply(scratch, &layer.gate, inputs, own.clone(), To { plane: gate, at: 0, add: false });
+                self.multiply(scratch, &layer.up, inputs, own.clone(), To { plane: up, at: 0, add: false });
+                for row in 0..n {
+                    // SAFETY: the memory and these columns are this thread's own.
+                    unsafe {
+                        let gate = gate.write(row, 0..own.len());
+                        self.model.ops.gated(gate, up.read(row, 0..own.len()), self.model.hp.gate);
+                        quantize(&rows.ff_in, row, own.start, gate);
+                    }
+                }
             }
         });
     }
@@ -69,7 +89,8 @@ impl Pass<'_> {
             for &(matrix, at) in matrices {
                 let own = columns.start.saturating_sub(start).min(matrix.n())
                     ..columns.end.saturating_sub(start).min(matrix.n());
-                self.multiply(scratch, matrix, inputs, own, out, at, add);
+                let at = at + own.start;
+                self.multiply(scratch, matrix, inputs, own, To { plane: out, at, add });
                 start += padded(matrix);
             }
         });
@@ -99,28 +120,25 @@ impl Pass<'_> {
     }
 
     /// One matrix's columns of all rows.
-    #[expect(clippy::too_many_arguments, reason = "a product's operands")]
     fn multiply(
         &self,
         scratch: &mut Scratch,
         matrix: &PackedMatrix,
         inputs: &Inputs,
         columns: std::ops::Range<usize>,
-        out: SharedPlane<'_>,
-        at: usize,
-        add: bool,
+        to: To<'_>,
     ) {
         if columns.is_empty() {
             return;
         }
         let Some(x) = inputs.of(matrix) else { return };
-        assert!(at + matrix.n() <= out.width());
+        assert!(to.at + columns.len() <= to.plane.width());
         // The last row is inside the plane, hence all are.
-        let _ = out.row_ptr(x.rows() - 1);
+        let _ = to.plane.row_ptr(x.rows() - 1);
         // SAFETY: `at` is inside the row (asserted).
-        let start = unsafe { out.row_ptr(0).add(at) };
-        let out = Out { start, stride: out.width(), add };
-        // SAFETY: the inputs are complete since the last barrier, and these columns of `out` are this thread's own until
+        let start = unsafe { to.plane.row_ptr(0).add(to.at) };
+        let out = Out { start, first: columns.start, stride: to.plane.width(), add: to.add };
+        // SAFETY: the inputs are complete since the last barrier, and these columns of the plane are this thread's own until
         // the next one: rows and columns are inside the plane (asserted).
         let done = unsafe { matmul(matrix, x, 0..x.rows(), columns, out, scratch) };
         if let Err(error) = done {

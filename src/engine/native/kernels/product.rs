@@ -8,11 +8,13 @@ use super::memory::Memory;
 use super::packed::{MAX_K, TILE};
 use super::{ActFormat, ActRows, Isa, KernelError, PackedMatrix, portable};
 
-/// Where results go: element (row, column) at `start + row * stride + column`.
+/// Where results go: output `first + column` of a row at `start + row * stride + column`.
 #[derive(Clone, Copy, Debug)]
 pub struct Out {
-    /// Element (0, 0).
+    /// Output [`first`](Self::first) of row 0.
     pub start: *mut f32,
+    /// The output of the matrix that is written to column 0: a whole tile, not after the first one asked for.
+    pub first: usize,
     /// Elements from row to row.
     pub stride: usize,
     /// Add to what is there (a residual) instead of overwriting it.
@@ -29,14 +31,14 @@ impl Out {
     #[must_use]
     #[inline]
     pub fn store(start: *mut f32, stride: usize) -> Self {
-        Self { start, stride, add: false }
+        Self { start, first: 0, stride, add: false }
     }
 
     /// Adds.
     #[must_use]
     #[inline]
     pub fn add(start: *mut f32, stride: usize) -> Self {
-        Self { start, stride, add: true }
+        Self { start, first: 0, stride, add: true }
     }
 }
 
@@ -95,7 +97,7 @@ impl Product<'_> {
     #[inline]
     pub(super) unsafe fn at(&self, row: usize, t: usize) -> *mut f32 {
         // SAFETY: the caller of `matmul` vouches for the whole range.
-        unsafe { self.out.start.add(row * self.out.stride + t * TILE) }
+        unsafe { self.out.start.add(row * self.out.stride + t * TILE - self.out.first) }
     }
 
     /// Writes the sums of one row and tile.
@@ -151,6 +153,9 @@ pub unsafe fn matmul(
     }
     if !outputs.start.is_multiple_of(TILE) || !(outputs.end.is_multiple_of(TILE) || outputs.end == w.n()) {
         return Err(KernelError::Mismatch("outputs that are no whole tiles"));
+    }
+    if out.first > outputs.start || !out.first.is_multiple_of(TILE) {
+        return Err(KernelError::Mismatch("outputs that lie before the first column"));
     }
     if scratch.isa != x.isa() || scratch.max_k < w.k() {
         return Err(KernelError::Mismatch("scratch made for another instruction set or a smaller k"));
