@@ -225,6 +225,11 @@ unsafe fn attend_span<S: Simd, F: Panels>(
         for (i, &id) in table.iter().enumerate() {
             let block = first_block + i;
             let keys = layer.cache.head_ptr(id, layer.layer, unit.head).cast_const();
+            // Blocks lie anywhere: no prefetcher but this one finds the values, and the next block's keys, in time.
+            ask_for(keys.wrapping_add(shape.key_panels() * panel_bytes), shape.value_panels() * panel_bytes);
+            if let Some(&id) = table.get(i + 1) {
+                ask_for(layer.cache.head_ptr(id, layer.layer, unit.head), shape.key_panels() * panel_bytes);
+            }
             for (p, panel) in panels.iter_mut().enumerate().take(shape.key_panels()) {
                 *panel = keys.add(p * panel_bytes);
                 if !direct {
@@ -263,6 +268,19 @@ unsafe fn attend_span<S: Simd, F: Panels>(
             merge::<S>(state.add((first + r) * width), maxima[r], sums[r], fresh.add(r * value_width), value_width);
         }
     }
+}
+
+/// Asks for the cache lines of `bytes` from `at`. Nothing is read: any address will do.
+#[inline(always)]
+fn ask_for(at: *const u8, bytes: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..bytes).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: prefetching never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(line).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (at, bytes);
 }
 
 /// Replaces scores by exponentials relative to their maximum, zero where `seen` does not reach; returns the maximum and

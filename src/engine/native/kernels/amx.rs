@@ -14,7 +14,7 @@ mod registers;
 use std::arch::x86_64::*;
 
 use super::WeightType;
-use super::avx512::{codes, heads, load_float, scale, store};
+use super::avx512::{ask_ahead, codes, heads, load_float, scale, store};
 use super::format::{BF16, F16, F32, Format, Source, with_quantized};
 use super::packed::TILE;
 use super::product::Product;
@@ -193,9 +193,11 @@ unsafe fn expand_quantized<F: Format, const WP: usize>(product: &Product<'_>, t:
     // SAFETY: the tile exists, and the panel has 2 × WP tiles per 32 columns.
     unsafe {
         let source = Source::tile(layout, product.w.tile(t).as_ptr());
+        let mut ahead = source.scales;
         for b in 0..layout.k / F::TY.block() {
             let heads = heads::<F>(&source, b);
             for s in 0..F::SUBS {
+                ask_ahead::<F>(&mut ahead);
                 let at = b * F::SUBS + s;
                 let to = panel.add((2 * at + i) * WP * TILE_BYTES);
                 let codes = codes::<F>(source.codes.add(at * source.sub_bytes));

@@ -7,16 +7,11 @@ use super::super::activations::IntRow;
 use super::super::format::{Expanded, Format, Source, with_quantized};
 use super::super::packed::Layout;
 use super::super::product::Product;
-use super::read::{codes, expand, heads, scale};
+use super::read::{ask_ahead, codes, expand, heads, scale};
 use super::store;
 
 /// Rows from which a tile is unpacked to memory first: below, unpacking it again for each eight rows is cheaper.
 const EXPAND_MIN_ROWS: usize = 24;
-
-/// How far ahead in a tile, and into the next, cache lines are asked for, bytes: far ahead to the second-level cache, which
-/// can wait for more lines at once than the first, then near to the first.
-const FAR: usize = 8192;
-const NEAR: usize = 1024;
 
 /// Computes the product.
 ///
@@ -109,13 +104,7 @@ unsafe fn some_rows<F: Format, const P: usize, const M: usize>(
             let heads = heads::<F>(source, b);
             for s in 0..F::SUBS {
                 let sub = b * F::SUBS + s;
-                if !F::EXPANDED {
-                    for line in 0..F::LINES {
-                        _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(FAR + line * 64).cast());
-                        _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(NEAR + line * 64).cast());
-                    }
-                    ahead = ahead.wrapping_add(F::LINES * 64);
-                }
+                ask_ahead::<F>(&mut ahead);
                 let w = codes::<F>(p);
                 p = p.add(source.sub_bytes);
                 if F::PER_16 {
@@ -184,20 +173,23 @@ unsafe fn start<F: Format>(x: *const u8, neg_sum: usize) -> __m512i {
 }
 
 /// `start + Σ w · x` over 4 `N` columns; of two bytes the second is at `low`.
+///
+/// In chains of a few products: what waits for the one before it fills the scheduler, and nothing else gets in.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 #[inline]
 unsafe fn dot<const P: usize, const N: usize>(w: [__m512i; N], x: *const u8, low: usize, start: __m512i) -> __m512i {
     // SAFETY: the caller's columns exist.
     let four = |at: usize| unsafe { _mm512_set1_epi32(read(x, at)) };
-    let mut sum = if P == 1 { start } else { _mm512_setzero_si512() };
-    for (g, &w) in w.iter().enumerate() {
-        sum = _mm512_dpbusd_epi32(sum, w, four(4 * g));
-    }
-    if P == 2 {
-        sum = _mm512_add_epi32(_mm512_slli_epi32::<8>(sum), start);
-        for (g, &w) in w.iter().enumerate() {
-            sum = _mm512_dpbusd_epi32(sum, w, four(low + 4 * g));
+    let chains = |start: __m512i, at: usize| {
+        let (mut even, mut odd) = (start, _mm512_setzero_si512());
+        for g in (0..N).step_by(2) {
+            even = _mm512_dpbusd_epi32(even, w[g], four(at + 4 * g));
+            odd = _mm512_dpbusd_epi32(odd, w[g + 1], four(at + 4 * g + 4));
         }
+        _mm512_add_epi32(even, odd)
+    };
+    match P {
+        1 => chains(start, 0),
+        _ => _mm512_add_epi32(_mm512_slli_epi32::<8>(chains(_mm512_setzero_si512(), 0)), chains(start, low)),
     }
-    sum
 }

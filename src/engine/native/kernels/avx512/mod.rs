@@ -13,7 +13,7 @@ use super::product::Product;
 
 pub(super) use float::load as load_float;
 pub(super) use quantize::quantize;
-pub(super) use read::{codes, heads, scale};
+pub(super) use read::{ask_ahead, codes, heads, scale};
 
 /// Computes a product whose activations are in [`Form::Int`] or [`Form::F32`].
 ///

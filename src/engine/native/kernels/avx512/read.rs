@@ -9,6 +9,27 @@ use super::super::WeightType;
 use super::super::format::{Format, Source};
 use super::super::packed::{Layout, TILE};
 
+/// How far ahead in a tile, and into the next, cache lines are asked for, bytes: far ahead to the second-level cache, which
+/// can wait for more lines at once than the first, then near to the first.
+const FAR: usize = 8192;
+const NEAR: usize = 1024;
+
+/// Asks for the lines that many bytes beyond 32 columns, and moves on by those. Nothing is read: any address will do.
+#[inline(always)]
+pub(in super::super) fn ask_ahead<F: Format>(at: &mut *const u8) {
+    if F::EXPANDED {
+        return;
+    }
+    for line in 0..F::LINES {
+        // SAFETY: prefetching never faults.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(FAR + line * 64).cast());
+            _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(NEAR + line * 64).cast());
+        }
+    }
+    *at = at.wrapping_add(F::LINES * 64);
+}
+
 /// `d` and `m` or `dmin` of 16 outputs.
 #[derive(Clone, Copy)]
 pub(in super::super) struct Heads {
