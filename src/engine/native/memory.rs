@@ -1,7 +1,7 @@
 //! Memory the engine takes from the system, how much is left, and buffers that threads share.
 #![expect(unsafe_code, reason = "buffers several threads write disjoint parts of")]
 
-use super::kernels::Memory;
+use super::kernels::{KernelError, Memory};
 use crate::engine::{EngineError, memory::available_bytes};
 use std::marker::PhantomData;
 
@@ -31,21 +31,35 @@ pub(super) fn require(bytes: u64, what: &'static str, fix: &'static str) -> Resu
 }
 
 /// A row-major matrix of `f32` that the threads of a job write disjoint parts of.
+///
+/// It starts with a page: rows that are whole cache lines stay such, which results stored 64 bytes at a time need.
 pub(super) struct Plane {
-    data: Vec<f32>,
+    data: Memory,
+    len: usize,
     width: usize,
 }
 
 impl Plane {
     /// `rows` × `width` zeros.
-    pub(super) fn new(rows: usize, width: usize) -> Self {
-        Self { data: vec![0.0; rows * width], width }
+    ///
+    /// # Errors
+    /// [`KernelError::OutOfMemory`].
+    pub(super) fn new(rows: usize, width: usize) -> Result<Self, KernelError> {
+        let too_much = KernelError::OutOfMemory { mib: usize::MAX >> 20 };
+        let bytes = rows.checked_mul(width).and_then(|len| len.checked_mul(4)).ok_or(too_much)?;
+        Ok(Self { data: Memory::zeroed(bytes)?, len: bytes / 4, width })
     }
 
     /// A view to share with the threads of a job; the plane is borrowed for as long.
     #[inline]
     pub(super) fn share(&mut self) -> SharedPlane<'_> {
-        SharedPlane { start: self.data.as_mut_ptr(), len: self.data.len(), width: self.width, borrow: PhantomData }
+        self.share_as(self.width)
+    }
+
+    /// The same as rows of another width.
+    #[inline]
+    pub(super) fn share_as(&mut self, width: usize) -> SharedPlane<'_> {
+        SharedPlane { start: self.data.start().cast(), len: self.len, width, borrow: PhantomData }
     }
 }
 
@@ -134,6 +148,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "outside the plane")]
     fn rows_outside_a_plane_are_refused() {
-        Plane::new(2, 4).share().row_ptr(2);
+        Plane::new(2, 4).unwrap().share().row_ptr(2);
     }
 }

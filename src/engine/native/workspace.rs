@@ -15,7 +15,7 @@ use std::sync::{Mutex, atomic::AtomicUsize};
 pub(super) const MAX_ROWS: usize = 512;
 /// Most rows the last block is finished for apart from those nobody wants logits of.
 const LAST_ROWS: usize = 64;
-/// Columns of a product of many rows that a thread draws at a time.
+/// Columns of gate and up that a thread draws at a time where there are many rows.
 pub(super) const CHUNK: usize = 8 * TILE;
 /// Memory for attention spans done apart, bytes.
 const PARTIAL_BYTES: usize = 4 << 20;
@@ -84,27 +84,28 @@ impl Inputs {
 
 /// Gate and up of some columns of all rows, on their way to the inputs of the down projection.
 pub(super) struct Gated {
-    gate: Vec<f32>,
-    up: Vec<f32>,
+    gate: Plane,
+    up: Plane,
+    len: usize,
 }
 
 impl Gated {
-    fn new(max_rows: usize, n_ff: usize) -> Self {
+    fn new(max_rows: usize, n_ff: usize) -> Result<Self, KernelError> {
         // A few rows get all columns at once.
-        let n = (max_rows * CHUNK).max(n_ff.next_multiple_of(ACT_BLOCK));
-        Self { gate: vec![0.0; n], up: vec![0.0; n] }
+        let len = (max_rows * CHUNK).max(n_ff.next_multiple_of(ACT_BLOCK));
+        Ok(Self { gate: Plane::new(1, len)?, up: Plane::new(1, len)?, len })
     }
 
     /// Columns there is room for, whole blocks of activations.
     #[inline]
     pub(super) fn columns(&self, rows: usize) -> usize {
-        self.gate.len() / rows.max(1) / ACT_BLOCK * ACT_BLOCK
+        self.len / rows.max(1) / ACT_BLOCK * ACT_BLOCK
     }
 
     /// Gate and up as planes of `width` columns.
     #[inline]
     pub(super) fn share(&mut self, width: usize) -> (SharedPlane<'_>, SharedPlane<'_>) {
-        (SharedPlane::of(&mut self.gate, width), SharedPlane::of(&mut self.up, width))
+        (self.gate.share_as(width), self.up.share_as(width))
     }
 }
 
@@ -193,7 +194,7 @@ impl Workspace {
             Ok(Mutex::new(ThreadMemory {
                 attention: attention::Scratch::new(shape, group, tiles),
                 product: kernels::Scratch::new(isa, max_k)?,
-                gated: Gated::new(max_rows, hp.n_ff),
+                gated: Gated::new(max_rows, hp.n_ff)?,
                 row: vec![0.0; hp.n_embd],
                 own: {
                     let mut own = embd_inputs(weights, hp, isa, wanted, 1)?;
@@ -204,13 +205,13 @@ impl Workspace {
         };
         Ok(Self {
             max_rows,
-            residual: Plane::new(max_rows, hp.n_embd),
-            qkv: Plane::new(max_rows, hp.n_head * hp.key + hp.n_head_kv * (hp.key + hp.value)),
-            attention: Plane::new(max_rows, heads),
-            added: Plane::new(if hp.arch.norms_outputs() { max_rows } else { 0 }, hp.n_embd),
-            angles: Plane::new(max_rows, hp.n_rot),
-            windowed_angles: Plane::new(if hp.window.is_some() { max_rows } else { 0 }, hp.n_rot),
-            partial: Plane::new(max_parts, part_width),
+            residual: Plane::new(max_rows, hp.n_embd)?,
+            qkv: Plane::new(max_rows, hp.n_head * hp.key + hp.n_head_kv * (hp.key + hp.value))?,
+            attention: Plane::new(max_rows, heads)?,
+            added: Plane::new(if hp.arch.norms_outputs() { max_rows } else { 0 }, hp.n_embd)?,
+            angles: Plane::new(max_rows, hp.n_rot)?,
+            windowed_angles: Plane::new(if hp.window.is_some() { max_rows } else { 0 }, hp.n_rot)?,
+            partial: Plane::new(max_parts, part_width)?,
             max_parts,
             head_in: Inputs::new(isa, max_rows, hp.n_embd, finer(wanted), std::iter::once(&weights.head))?,
             threads: (0..threads).map(memory).collect::<Result<_, KernelError>>()?,

@@ -8,8 +8,10 @@ use crate::engine::native::{
 };
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Rows from which products are dealt out from a cursor, [`CHUNK`] columns at a time.
+/// Rows from which products are dealt out from a cursor.
 const MANY_ROWS: usize = 16;
+/// Columns that are multiplied with all rows before the next: products are dealt out so, not to leave a thread waiting.
+const PANEL: usize = 2 * TILE;
 
 /// Where the outputs of a product go: the first to column `at` of `plane`.
 struct To<'a> {
@@ -35,7 +37,7 @@ impl Pass<'_> {
     ) {
         let (scratch, gated) = memory;
         let n = rows.places.len();
-        self.columns(team, n, phase, layer.gate.n(), ACT_BLOCK, |columns| {
+        self.columns(team, n, phase, layer.gate.n(), (ACT_BLOCK, CHUNK), |columns| {
             let mut start = columns.start;
             while start < columns.end {
                 let own = start..(start + gated.columns(n)).min(columns.end);
@@ -84,7 +86,7 @@ impl Pass<'_> {
         // The matrices' tiles, one after the other, as if they were one matrix.
         let padded = |matrix: &PackedMatrix| matrix.n().next_multiple_of(TILE);
         let total = matrices.iter().map(|(matrix, _)| padded(matrix)).sum();
-        self.columns(team, inputs.rows(), phase, total, TILE, |columns| {
+        self.columns(team, inputs.rows(), phase, total, (TILE, PANEL), |columns| {
             let mut start = 0;
             for &(matrix, at) in matrices {
                 let own = columns.start.saturating_sub(start).min(matrix.n())
@@ -96,14 +98,15 @@ impl Pass<'_> {
         });
     }
 
-    /// Deals out `n` columns of `rows` rows in groups of `grain`, which divides [`CHUNK`] and is whole tiles.
+    /// Deals out `n` columns of `rows` rows: of few rows an equal share to each thread, in whole groups of `grain`, of many
+    /// rows `chunk` at a time. Both are whole tiles.
     fn columns(
         &self,
         team: Team<'_>,
         rows: usize,
         phase: usize,
         n: usize,
-        grain: usize,
+        (grain, chunk): (usize, usize),
         mut work: impl FnMut(std::ops::Range<usize>),
     ) {
         if rows < MANY_ROWS || team.size == 1 {
@@ -111,11 +114,11 @@ impl Pass<'_> {
         }
         let cursor = self.cursors.get(phase);
         loop {
-            let start = cursor.fetch_add(CHUNK, Relaxed);
+            let start = cursor.fetch_add(chunk, Relaxed);
             if start >= n {
                 return;
             }
-            work(start..(start + CHUNK).min(n));
+            work(start..(start + chunk).min(n));
         }
     }
 
