@@ -197,6 +197,33 @@ fn tiers_are_compared_with_a_reference_and_cascaded() {
     let table = tierbench(dir.path()).arg("cascade").arg(&log).args(["--bar", "0.3"]).assert();
     let table = String::from_utf8_lossy(&table.get_output().stdout).into_owned();
     assert!(table.contains("random deferral") && table.contains("AUROC"), "{table}");
+
+    // A third tier shares alpha; a fourth, that stopped early, is left out by name.
+    let text = std::fs::read_to_string(&log).unwrap();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let strong_name = result["strong"].as_str().unwrap();
+    let copies = |tier: &str| -> Vec<String> {
+        let of_strong = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let renamed = of_strong.filter(|line| line["tier"] == strong_name).map(|mut line| {
+            line["tier"] = tier.into();
+            line.to_string()
+        });
+        renamed.collect()
+    };
+    let more = [copies("third"), copies("fourth").split_off(50)].concat();
+    lines.extend(more);
+    std::fs::write(&log, lines.join("\n")).unwrap();
+    let command = |extra: &[&str]| {
+        let mut command = tierbench(dir.path());
+        command.arg("cascade").arg(&log).args(["--weak", "lower", "--strong", strong_name, "--bar", "0.3"]).args(extra);
+        String::from_utf8_lossy(&command.assert().get_output().stdout).into_owned()
+    };
+    let four: Value = serde_json::from_str(&command(&["-o", "json"])).unwrap();
+    assert_eq!(four["tiers_sharing_alpha"], 4, "{four}");
+    let third = &four["others_alone"][0];
+    assert_eq!(four["others_alone"].as_array().unwrap().len(), 1, "{four}");
+    assert_eq!((&third["tier"], &third["p_value"]), (&"third".into(), &four["strong_alone"]["p_value"]), "{four}");
+    assert!(command(&[]).contains("Left out, stopped before the last item: fourth"), "{}", command(&[]));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 
 use super::{OutputFormat, Ui};
-use crate::decide::cascade::{self, Item, Ladder, Point, Rated};
+use crate::decide::cascade::{self, Alone, Item, Ladder, Point, Rated, Rung};
 use crate::error::{Error, ExitStatus, Result};
 use crate::quality::QualityError;
 use crate::quality::log::{LogLine, Signal};
@@ -19,9 +19,9 @@ use crate::stats::eprocess::Bar;
 /// Would a weak tier with a strong one behind it be cheaper? Answered offline, from `eval --full --log FILE`.
 ///
 /// The weak tier answers; where its confidence is below a threshold the strong tier answers, too. Prints the curve of
-/// accuracy and cost over all thresholds beside random deferral, and judges weak tier, cascade and strong tier as three
-/// tiers that share α. The threshold is found by fixed-sequence testing on thresholds fixed before the answers are
-/// looked at, so the items need not be split.
+/// accuracy and cost over all thresholds beside random deferral, and judges the cascade as one more tier of the log's
+/// ladder, all of which share α. The threshold is found by fixed-sequence testing on thresholds fixed before the answers
+/// are looked at, so the items need not be split.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Per-item log of both tiers on one task
@@ -69,12 +69,14 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     let pair = Pair::new(args, read(&args.log)?)?;
     let items = pair.items(args)?;
     let none = || Error::Usage(format!("{}: the two tiers share no item", args.log.display()));
-    let ladder = Ladder::new(&items, &cascade::deciles(&items), bar, args.alpha).ok_or_else(none)?;
+    let others = pair.others(args);
+    let alone: Vec<Alone> = others.iter().map(|&(_, alone)| alone).collect();
+    let ladder = Ladder::new(&items, &alone, &cascade::deciles(&items), bar, args.alpha).ok_or_else(none)?;
     let status = if ladder.cheapest().is_some() { ExitStatus::Success } else { ExitStatus::NoTierClears };
     if args.output == OutputFormat::Json {
-        ui.line(pair.json(args, &items, &ladder))?;
+        ui.line(pair.json(args, &items, &others, &ladder))?;
     } else {
-        pair.print(args, &items, &ladder, ui)?;
+        pair.print(args, &items, &others, &ladder, ui)?;
     }
     Ok(status)
 }
@@ -95,11 +97,15 @@ fn read(path: &Path) -> Result<Vec<LogLine>> {
     Ok(lines)
 }
 
-/// The lines of two tiers on one task.
+/// A tier's lines by item.
+type Lines = BTreeMap<String, LogLine>;
+
+/// The lines of two tiers on one task, and of the others beside them.
 struct Pair {
     task: String,
-    weak: (String, BTreeMap<String, LogLine>),
-    strong: (String, BTreeMap<String, LogLine>),
+    weak: (String, Lines),
+    strong: (String, Lines),
+    rest: BTreeMap<String, Lines>,
 }
 
 impl Pair {
@@ -117,7 +123,7 @@ impl Pair {
         if let Some(other) = lines.iter().find(|line| line.task_sha256 != lines[0].task_sha256) {
             return Err(usage(format!("item {} is of other data than the first line: do not mix logs", other.item)));
         }
-        let mut tiers: BTreeMap<String, BTreeMap<String, LogLine>> = BTreeMap::new();
+        let mut tiers: BTreeMap<String, Lines> = BTreeMap::new();
         for line in lines {
             tiers.entry(line.tier.clone()).or_default().insert(line.item.clone(), line);
         }
@@ -156,12 +162,36 @@ impl Pair {
             let lines = tiers.remove(&name).unwrap_or_default();
             (name, lines)
         };
-        Ok(Self { task, weak: take(weak), strong: take(strong) })
+        Ok(Self { task, weak: take(weak), strong: take(strong), rest: tiers })
+    }
+
+    /// The other tiers of the log that answered every item both tiers did, each alone, by name. One that stopped earlier
+    /// cannot be judged by the same test: when it stopped depended on its answers.
+    fn others(&self, args: &Args) -> Vec<(&str, Alone)> {
+        let shared: Vec<&String> = self.weak.1.keys().filter(|id| self.strong.1.contains_key(*id)).collect();
+        let alone = |lines: &Lines| {
+            let answers: Option<Vec<(bool, f64)>> =
+                shared.iter().map(|id| lines.get(*id).map(|line| (line.pass, line.ms))).collect();
+            let answers = answers?;
+            let cost = answers.iter().map(|(_, ms)| ms * per_ms(args)).sum::<f64>() / answers.len().max(1) as f64;
+            Some(Alone { passes: answers.iter().filter(|(pass, _)| *pass).count() as u64, cost })
+        };
+        self.rest.iter().filter_map(|(name, lines)| Some((name.as_str(), alone(lines)?))).collect()
+    }
+
+    /// How a rung is called in the answer.
+    fn name<'a>(rung: Rung, others: &[(&'a str, Alone)]) -> &'a str {
+        match rung {
+            Rung::Weak => "weak",
+            Rung::Cascade => "cascade",
+            Rung::Strong => "strong",
+            Rung::Other(i) => others.get(i).map_or("", |(name, _)| name),
+        }
     }
 
     /// Items both tiers answered, in the order of their ids.
     fn items(&self, args: &Args) -> Result<Vec<Item>> {
-        let per_ms = args.usd_per_hour.map_or(1e-3, |price| price / 3.6e6);
+        let per_ms = per_ms(args);
         let mut items = Vec::new();
         for (id, weak) in &self.weak.1 {
             let Some(strong) = self.strong.1.get(id) else { continue };
@@ -194,7 +224,7 @@ impl Pair {
             .collect()
     }
 
-    fn json(&self, args: &Args, items: &[Item], ladder: &Ladder) -> Value {
+    fn json(&self, args: &Args, items: &[Item], others: &[(&str, Alone)], ladder: &Ladder) -> Value {
         let point = |point: &Point| {
             json!({
                 // Infinities are no JSON: null is "no threshold", the tier alone.
@@ -232,21 +262,22 @@ impl Pair {
             "items": items.len(),
             "bar": args.bar,
             "alpha": args.alpha,
-            "tiers_sharing_alpha": 3,
+            "tiers_sharing_alpha": ladder.family(),
             "signal": args.signal.name(),
             "auroc": self.signals().into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect::<serde_json::Map<_, _>>(),
             "cost_unit": if args.usd_per_hour.is_some() { "usd" } else { "s" },
             "weak_alone": rated("weak", &ladder.weak),
             "cascade": cascade.map(|c| rated("cascade", c)),
             "strong_alone": rated("strong", &ladder.strong),
+            "others_alone": others.iter().enumerate().filter_map(|(i, (name, _))| Some(rated(name, ladder.others.get(i)?))).collect::<Vec<_>>(),
             "worth_it": cascade.map(|c| cascade::is_worth_it(items, &c.point)),
             "gain": cascade.and_then(|c| cascade::gain(items, &c.point)),
-            "cheapest": ladder.cheapest(),
+            "cheapest": ladder.cheapest().map(|rung| Self::name(rung, others)),
             "curve": cascade::curve(items).iter().map(point).collect::<Vec<_>>(),
         })
     }
 
-    fn print(&self, args: &Args, items: &[Item], ladder: &Ladder, ui: &Ui) -> Result<()> {
+    fn print(&self, args: &Args, items: &[Item], others: &[(&str, Alone)], ladder: &Ladder, ui: &Ui) -> Result<()> {
         let unit = if args.usd_per_hour.is_some() { "$" } else { "s" };
         let mut table = Table::new();
         table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
@@ -285,7 +316,19 @@ impl Pair {
             }
         }
         add(format!("strong: {}", self.strong.0), &ladder.strong.point, Some(&ladder.strong), false);
+        for (i, (name, _)) in others.iter().enumerate() {
+            let rated = ladder.others.get(i);
+            rated.into_iter().for_each(|rated| add(format!("alone: {name}"), &rated.point, Some(rated), false));
+        }
         ui.line(table)?;
+        let left: Vec<&String> =
+            self.rest.keys().filter(|name| others.iter().all(|(other, _)| other != name)).collect();
+        if !left.is_empty() {
+            ui.line(format_args!(
+                "Left out, stopped before the last item: {}. Log them with `eval --full`.",
+                join(&left)
+            ))?;
+        }
         let signals: Vec<String> =
             self.signals().into_iter().filter_map(|(name, value)| Some(format!("{name} {:.3}", value?))).collect();
         ui.line(format_args!(
@@ -297,13 +340,14 @@ impl Pair {
         ))?;
         let percent = |share: f64| format!("{} %", (share * 1e4).round() / 1e2);
         ui.line(format_args!(
-            "CLEARS: were its true pass rate {} or less, this would be said of any of the three with probability at most {} \
-             (exact binomial tests at α/3; the cascade's threshold by fixed-sequence testing).",
+            "CLEARS: were its true pass rate {} or less, this would be said of any of the {family} with probability at most {} \
+             (exact binomial tests at α/{family}; the cascade's threshold by fixed-sequence testing).",
             percent(args.bar),
-            percent(args.alpha)
+            percent(args.alpha),
+            family = ladder.family(),
         ))?;
-        match (&ladder.cascade, ladder.cheapest()) {
-            (_, None) => ui.line("None of the three is shown to clear the bar."),
+        match (&ladder.cascade, ladder.cheapest().map(|rung| Self::name(rung, others))) {
+            (_, None) => ui.line("None of them is shown to clear the bar."),
             (Some(rated), Some(name)) => {
                 let worth = cascade::is_worth_it(items, &rated.point);
                 let interval = cost_interval(items, rated.point.threshold, args.seed)
@@ -321,6 +365,11 @@ impl Pair {
             )),
         }
     }
+}
+
+/// Cost of a millisecond of engine time, $ or seconds.
+fn per_ms(args: &Args) -> f64 {
+    args.usd_per_hour.map_or(1e-3, |price| price / 3.6e6)
 }
 
 /// 95 % bootstrap interval of a cascade's cost per item.

@@ -122,11 +122,20 @@ pub struct Rated {
     pub cost_per_solved: Option<f64>,
     /// P(as many passes or more, were the true rate the bar).
     pub p_value: f64,
-    /// Whether p is at most α over three tiers.
+    /// Whether p is at most the ladder's α over its tiers.
     pub clears: bool,
 }
 
-/// A ladder of three: the weak tier, a cascade, the strong tier.
+/// A tier alone on the same items.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alone {
+    /// Items it passes, of as many as the cascade is judged on.
+    pub passes: u64,
+    /// Mean cost of its answer, $.
+    pub cost: f64,
+}
+
+/// A ladder with a cascade of two of its tiers as one more tier.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ladder {
     /// The weak tier alone.
@@ -135,42 +144,74 @@ pub struct Ladder {
     pub cascade: Option<Rated>,
     /// The strong tier alone.
     pub strong: Rated,
+    /// The ladder's other tiers, in the order given.
+    pub others: Vec<Rated>,
+}
+
+/// A rung of a [`Ladder`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rung {
+    /// The weak tier alone.
+    Weak,
+    /// The cascade.
+    Cascade,
+    /// The strong tier alone.
+    Strong,
+    /// One of the other tiers.
+    Other(usize),
 }
 
 impl Ladder {
-    /// The weak tier, the strong tier and a cascade of both as three tiers that share α. The cascade's threshold is
-    /// found by [`choose_threshold`] on `grid`. `None` for no items or a NaN confidence.
+    /// The weak tier, the strong tier, the others and a cascade of the first two, all of which share α. The cascade's
+    /// threshold is found by [`choose_threshold`] on `grid`. `None` for no items or a NaN confidence.
     #[must_use]
-    pub fn new(items: &[Item], grid: &[f64], bar: Bar, alpha: f64) -> Option<Self> {
-        let alpha = alpha / 3.0;
+    pub fn new(items: &[Item], others: &[Alone], grid: &[f64], bar: Bar, alpha: f64) -> Option<Self> {
+        let alpha = alpha / (3 + others.len()) as f64;
+        let n = items.len() as u64;
         let weak = evaluate(items, f64::NEG_INFINITY)?;
         let all = evaluate(items, f64::INFINITY)?;
         // Alone, the strong tier does not pay for the weak one's answers.
         let strong = Point { cost: mean(items, |item| item.strong_cost), ..all };
         let chosen = choose_threshold(items, grid, bar, alpha);
+        let at = |point: Point| rate(point, passes(items, point.threshold), n, bar, alpha);
+        let alone = |tier: &Alone| {
+            let accuracy = tier.passes as f64 / n as f64;
+            let point = Point { threshold: f64::NEG_INFINITY, accuracy, cost: tier.cost, deferral: 0.0 };
+            rate(point, tier.passes, n, bar, alpha)
+        };
         Some(Self {
-            weak: rate(items, weak, bar, alpha)?,
+            weak: at(weak)?,
             // Deferring everything is the strong tier at a higher price; deferring nothing is the weak one.
-            cascade: chosen
-                .filter(|point| point.deferral > 0.0 && point.deferral < 1.0)
-                .and_then(|point| rate(items, point, bar, alpha)),
-            strong: rate(items, strong, bar, alpha)?,
+            cascade: chosen.filter(|point| point.deferral > 0.0 && point.deferral < 1.0).and_then(at),
+            strong: at(strong)?,
+            others: others.iter().map(alone).collect::<Option<_>>()?,
         })
     }
 
-    /// The cheapest of the three per solved item that clears, by name.
+    /// Tiers that share α.
     #[must_use]
-    pub fn cheapest(&self) -> Option<&'static str> {
-        let named = [("weak", Some(&self.weak)), ("cascade", self.cascade.as_ref()), ("strong", Some(&self.strong))];
-        let priced = named.into_iter().filter_map(|(name, rated)| {
-            rated.filter(|rated| rated.clears).and_then(|rated| Some((name, rated.cost_per_solved?)))
+    pub fn family(&self) -> usize {
+        3 + self.others.len()
+    }
+
+    /// The cheapest rung per solved item that clears.
+    #[must_use]
+    pub fn cheapest(&self) -> Option<Rung> {
+        let pair = [
+            (Rung::Weak, Some(&self.weak)),
+            (Rung::Cascade, self.cascade.as_ref()),
+            (Rung::Strong, Some(&self.strong)),
+        ];
+        let others = self.others.iter().enumerate().map(|(i, rated)| (Rung::Other(i), Some(rated)));
+        let priced = pair.into_iter().chain(others).filter_map(|(rung, rated)| {
+            rated.filter(|rated| rated.clears).and_then(|rated| Some((rung, rated.cost_per_solved?)))
         });
-        priced.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(name, _)| name)
+        priced.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(rung, _)| rung)
     }
 }
 
-fn rate(items: &[Item], point: Point, bar: Bar, alpha: f64) -> Option<Rated> {
-    let p_value = upper_tail(passes(items, point.threshold), items.len() as u64, bar.get())?;
+fn rate(point: Point, passes: u64, n: u64, bar: Bar, alpha: f64) -> Option<Rated> {
+    let p_value = upper_tail(passes, n, bar.get())?;
     let cost_per_solved = (point.accuracy > 0.0).then(|| point.cost / point.accuracy);
     Some(Rated { point, cost_per_solved, p_value, clears: p_value <= alpha })
 }
@@ -254,19 +295,25 @@ mod tests {
     fn a_cascade_is_one_more_tier_of_the_ladder() {
         let items = ranked(400, 200);
         let bar = Bar::new(0.65).unwrap();
-        let ladder = Ladder::new(&items, &deciles(&items), bar, 0.05).unwrap();
+        let ladder = Ladder::new(&items, &[], &deciles(&items), bar, 0.05).unwrap();
         assert!(!ladder.weak.clears && ladder.strong.clears);
         assert_eq!(ladder.strong.point.cost, 6.0, "alone it does not pay for the weak tier");
         let cascade = ladder.cascade.unwrap();
         assert!(cascade.clears && cascade.cost_per_solved < ladder.strong.cost_per_solved, "{cascade:?}");
-        assert_eq!(ladder.cheapest(), Some("cascade"));
+        assert_eq!(ladder.cheapest(), Some(Rung::Cascade));
+        // Beside it a tier that is cheaper and passes as much, and one that passes less than the bar.
+        let others = [Alone { passes: 340, cost: 2.0 }, Alone { passes: 200, cost: 0.1 }];
+        let longer = Ladder::new(&items, &others, &deciles(&items), bar, 0.05).unwrap();
+        assert_eq!((longer.family(), longer.cheapest()), (5, Some(Rung::Other(0))));
+        assert!(longer.others[0].clears && !longer.others[1].clears);
+        assert_eq!(longer.weak.p_value, ladder.weak.p_value, "the others change the share of α alone");
         // A bar nobody reaches, and a weak tier that needs no help.
-        assert_eq!(Ladder::new(&items, &deciles(&items), Bar::new(0.99).unwrap(), 0.05).unwrap().cheapest(), None);
-        assert_eq!(
-            Ladder::new(&items, &deciles(&items), Bar::new(0.3).unwrap(), 0.05).unwrap().cheapest(),
-            Some("weak")
-        );
-        assert_eq!(Ladder::new(&[], &[], bar, 0.05), None);
+        let cheapest = |bar: f64| {
+            let bar = Bar::new(bar).unwrap();
+            Ladder::new(&items, &[], &deciles(&items), bar, 0.05).unwrap().cheapest()
+        };
+        assert_eq!((cheapest(0.99), cheapest(0.3)), (None, Some(Rung::Weak)));
+        assert_eq!(Ladder::new(&[], &[], &[], bar, 0.05), None);
     }
 
     #[test]
