@@ -96,11 +96,23 @@ impl State {
     /// # Errors
     /// When the state counts scores.
     pub fn push(&mut self, pass: bool) -> Result<Verdict, DecideError> {
-        match &mut self.evidence {
-            Evidence::Counts { passes, fails } => *if pass { passes } else { fails } += 1,
-            Evidence::Scores { .. } => return Err(DecideError::Kind { expected: "scores", got: "passes" }),
+        self.push_all([pass])?;
+        Ok(self.verdict())
+    }
+
+    /// Adds the next items of the order: as if each were pushed, without saying after each how many more would decide.
+    ///
+    /// # Errors
+    /// When the state counts scores.
+    pub fn push_all(&mut self, items: impl IntoIterator<Item = bool>) -> Result<(), DecideError> {
+        for pass in items {
+            match &mut self.evidence {
+                Evidence::Counts { passes, fails } => *if pass { passes } else { fails } += 1,
+                Evidence::Scores { .. } => return Err(DecideError::Kind { expected: "scores", got: "passes" }),
+            }
+            self.decide();
         }
-        Ok(self.decide())
+        Ok(())
     }
 
     /// Adds the next item of the order.
@@ -118,29 +130,55 @@ impl State {
             }
             Evidence::Counts { .. } => return Err(DecideError::Kind { expected: "passes", got: "scores" }),
         }
-        Ok(self.decide())
+        self.decide();
+        Ok(self.verdict())
     }
 
-    fn decide(&mut self) -> Verdict {
-        if self.decided.is_none() {
-            let n = self.items();
-            let (clear, fail) = self.ln_evidence();
-            if clear >= -self.rule.alpha_per_tier().ln() || self.clears_at_last() {
-                self.decided = Some((Verdict::Clears, n));
-            } else if fail >= -self.rule.beta.ln() && n >= self.rule.min_items {
-                self.decided = Some((Verdict::Fails, n));
-            }
+    fn decide(&mut self) {
+        if self.decided.is_some() {
+            return;
         }
-        self.verdict()
+        let n = self.items();
+        let (clear_from, fail_from) = (-self.rule.alpha_per_tier().ln(), -self.rule.beta.ln());
+        let (most_clear, most_fail) = self.most_evidence();
+        let (clear, fail) = if most_clear >= clear_from || most_fail >= fail_from {
+            self.ln_evidence()
+        } else {
+            (most_clear, most_fail)
+        };
+        if clear >= clear_from || self.clears_at_last() {
+            self.decided = Some((Verdict::Clears, n));
+        } else if fail >= fail_from && n >= self.rule.min_items {
+            self.decided = Some((Verdict::Fails, n));
+        }
     }
 
     /// The final look, at exactly the number of items fixed in advance.
     fn clears_at_last(&self) -> bool {
         let Evidence::Counts { passes, .. } = self.evidence else { return false };
-        if self.rule.n_max != Some(self.items()) {
+        let n = self.items();
+        if self.rule.n_max != Some(n) {
+            return false;
+        }
+        // Whoever passes so many is cleared earlier or by the look: where one test that had all of α would not clear, the
+        // look, which has what is left, does not either. Almost always this spares its O(N²).
+        let alone = binomial::upper_tail(passes, n, self.rule.clear_bar().get());
+        if alone.is_none_or(|alone| alone > self.rule.alpha_per_tier() * (1.0 + 1e-9)) {
             return false;
         }
         self.rule.final_look().and_then(|look| look.passes).is_some_and(|needed| passes >= needed)
+    }
+
+    /// At least (ln E⁺, ln E⁻), for next to nothing: an item that cannot have decided needs no more.
+    fn most_evidence(&self) -> (f64, f64) {
+        match (&self.evidence, self.rule.question) {
+            (&Evidence::Counts { passes, fails }, Question::Population) => {
+                let (plus, _) = eprocess::ln_best_bets(passes, fails, self.rule.clear_bar());
+                let (_, minus) = eprocess::ln_best_bets(passes, fails, self.rule.bar);
+                (plus, minus)
+            }
+            _ => (f64::INFINITY, f64::INFINITY),
+        }
     }
 
     /// (ln E⁺ against bar - margin, ln E⁻ against the bar).

@@ -15,6 +15,9 @@ pub const RESAMPLES: usize = 10_000;
 #[derive(Clone, Debug)]
 pub struct SplitMix64(u64);
 
+/// What the counter of [`SplitMix64`] adds: 2^64 over the golden ratio.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
 impl SplitMix64 {
     /// A generator in the state `seed`.
     #[must_use]
@@ -22,10 +25,17 @@ impl SplitMix64 {
         Self(seed)
     }
 
+    /// The generator that has made `draws` more numbers: it counts, so that no number needs the ones before it.
+    #[must_use]
+    #[inline]
+    pub const fn after(&self, draws: u64) -> Self {
+        Self(self.0.wrapping_add(draws.wrapping_mul(STEP)))
+    }
+
     /// Next 64 uniform bits.
     #[inline]
     pub const fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0 = self.0.wrapping_add(STEP);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

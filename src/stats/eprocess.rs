@@ -70,6 +70,18 @@ pub fn ln_e_minus(passes: u64, fails: u64, bar: Bar) -> f64 {
     ln_beta(1.0 + s, 1.0 + f) + ln_beta_inc(1.0 + s, 1.0 + f, q) - (s + 1.0) * q.ln() - f * (-q).ln_1p()
 }
 
+/// What [`ln_e_plus`] and [`ln_e_minus`] are at most: a mixture is at most its best bet, n·KL(s/n, q) on the side of the
+/// bar where the pass rate is and 0 on the other. A millionth is added for what rounding may take away.
+#[must_use]
+pub fn ln_best_bets(passes: u64, fails: u64, bar: Bar) -> (f64, f64) {
+    let n = passes as f64 + fails as f64;
+    let rate = if n > 0.0 { passes as f64 / n } else { bar.0 };
+    let best = n * bernoulli_kl(rate, bar);
+    let slack = 1e-6 * (1.0 + best);
+    let on = |side: bool| if side { best + slack } else { slack };
+    (on(rate > bar.0), on(rate < bar.0))
+}
+
 /// Interval of the pass rate that holds simultaneously at every number of items: {q: E⁺_q < 2/a and E⁻_q < 2/a},
 /// a = 1 - level. `None` for no items or a level outside (0, 1).
 #[must_use]
@@ -300,6 +312,12 @@ mod tests {
             prop_assert!(ln_e_plus(s, f + 1, b) < ln_e_plus(s, f, b));
             prop_assert!(ln_e_minus(s + 1, f, b) < ln_e_minus(s, f, b));
             prop_assert!(ln_e_minus(s, f + 1, b) > ln_e_minus(s, f, b));
+        }
+
+        #[test]
+        fn the_best_bet_bounds_the_mixture(s in 0u64..3000, f in 0u64..3000, q in 0.01f64..0.99) {
+            let (plus, minus) = ln_best_bets(s, f, bar(q));
+            prop_assert!(ln_e_plus(s, f, bar(q)) <= plus && ln_e_minus(s, f, bar(q)) <= minus);
         }
 
         #[test]

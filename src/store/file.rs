@@ -8,9 +8,10 @@ use serde_json::Value;
 
 use super::StoreError;
 use super::canonical::{self, Members};
+use super::outline::outline;
 use super::record::{Record, SCHEMA, SCHEMA_VERSION};
 
-/// Larger files are refused before they are read. A record of 10 tiers × 5 tasks × 200 items is about 10 MB.
+/// Larger files are refused before they are read. A record of 10 tiers × 5 tasks × 200 items is about 7 MB.
 pub const MAX_BYTES: u64 = 32 << 20;
 
 /// A record file as read: its JSON, and what this build understands of it.
@@ -85,15 +86,13 @@ fn refuse(bytes: &[u8], path: &Path, error: Option<serde_json::Error>) -> StoreE
     }
 }
 
-/// Writes a record as JSON with a final newline: to a temporary file beside it, synced, then renamed, so that a crash
-/// or a full disk leaves either the old file or the new one.
+/// Writes a record as JSON, a line per trial, window and item: to a temporary file beside it, synced, then renamed, so
+/// that a crash or a full disk leaves either the old file or the new one.
 ///
 /// # Errors
 /// [`StoreError::Io`] naming the file.
 pub fn write(record: &Record, path: &Path) -> Result<(), StoreError> {
-    let mut text = serde_json::to_string_pretty(record)?;
-    text.push('\n');
-    write_atomically(path, text.as_bytes())
+    write_atomically(path, outline(record)?.as_bytes())
 }
 
 /// Replaces `path` by `bytes`, atomically. What is not a regular file (a pipe, `/dev/stdout`) is written to instead.

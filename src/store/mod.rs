@@ -15,6 +15,7 @@ pub mod file;
 pub mod history;
 pub mod import;
 mod migrations;
+pub mod outline;
 pub mod prompts;
 pub mod record;
 pub mod signature;

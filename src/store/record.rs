@@ -70,7 +70,7 @@ impl Record {
             derived,
             content_sha256: String::new(),
         };
-        record.content_sha256 = super::canonical::content_hash(&serde_json::to_value(&record)?);
+        record.content_sha256 = super::canonical::hash_of(&record)?;
         Ok(record)
     }
 

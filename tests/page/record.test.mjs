@@ -82,7 +82,7 @@ test("every plot has its marks", async () => {
   assert.equal(of("What does decoding several sequences together bring?").dots, 2);
   assert.ok(of("How much energy does a token take (tg128)?").bars >= 4, "split above and below idle");
   assert.ok(of("What is paid for in a million output tokens?").bars >= 4);
-  const inputs = await page.evaluate(() => theRecord().then((record) => record.derived.economics[0].tornado.map(({ input }) => input)));
+  const inputs = await page.evaluate(() => unpack("record").then((text) => JSON.parse(text).derived.economics[0].tornado.map(({ input }) => input)));
   const tornado = of("What does the cost of support_tickets depend on?");
   assert.ok(inputs.includes("utilization") && inputs.includes("speed"), inputs.join());
   assert.equal(tornado.bars, 2 * inputs.length, "each assumption halved and doubled");

@@ -1,5 +1,5 @@
-// The item explorer: one row per item, a mark per tier, and prompt and answers on request. Filled from the packed record,
-// so that ten thousand items stay out of the markup.
+// The item explorer: one row per item, a mark per tier, and prompt and answers on request. Filled from packed columns, so
+// that ten thousand items stay out of the markup.
 "use strict";
 
 (() => {
@@ -15,34 +15,28 @@
   };
   const labels = new Map(JSON.parse(by("view").textContent).labels);
   const levelOf = (key) => (labels.get(key) ?? key).replace(/ \(requantized from .*\)$/, "");
-  let tasks = new Map();
+  const tasks = new Map();
   let shown = PAGE;
 
-  // Item id → its row of answers, in the order items were shown.
-  function gather(record) {
-    for (const cell of record.raw.cells) {
-      const name = cell.subject.task;
-      if (!name || !cell.outcome.task) continue;
-      if (!tasks.has(name)) tasks.set(name, { tiers: [], items: new Map() });
-      const task = tasks.get(name);
-      task.tiers.push(cell.tier);
-      for (const answer of cell.outcome.task.items) {
-        if (!task.items.has(answer.item)) task.items.set(answer.item, { id: answer.item, level: answer.level, answers: new Map() });
-        task.items.get(answer.item).answers.set(cell.tier, answer);
-      }
-    }
+  // Tiers in the order of the ladder, each with the place of its answer to an item.
+  function prepare(task) {
     const order = new Map([...labels.keys()].map((key, i) => [key, i]));
-    for (const task of tasks.values()) task.tiers.sort((a, b) => (order.get(a) ?? 0) - (order.get(b) ?? 0));
-    for (const { task, items } of record.raw.prompts ?? []) {
-      for (const { item, prompt, target } of items) {
-        const known = tasks.get(task)?.items.get(item);
-        if (known) Object.assign(known, { prompt, target });
-      }
-    }
+    task.tiers.sort((a, b) => (order.get(a.key) ?? 0) - (order.get(b.key) ?? 0));
+    for (const tier of task.tiers) tier.places = new Map(tier.items.map((item, place) => [item, place]));
+    task.items.forEach((item, place) => {
+      item.place = place;
+    });
   }
+  // Whether the tier solved the item; undefined if it was not shown.
+  const passed = (tier, item) => {
+    const place = tier.places.get(item.place);
+    return place === undefined ? undefined : tier.passes[place] === "1";
+  };
+  // A column that is not there is unknown throughout.
+  const text = (task, tier, place) => task.texts[tier.answers?.[place]];
 
-  function wanted(item) {
-    const results = [...item.answers.values()].map((answer) => answer.pass);
+  function wanted(task, item) {
+    const results = task.tiers.map((tier) => passed(tier, item));
     const keep = {
       all: true, failed: results.includes(false), solved: results.includes(true),
       disagree: results.includes(true) && results.includes(false), none: !results.includes(true),
@@ -50,23 +44,26 @@
     if (!keep) return false;
     const words = by("item-text").value.toLowerCase().trim();
     if (!words) return true;
-    const texts = [item.id, item.prompt, ...(item.target ?? []), ...[...item.answers.values()].flatMap((a) => [a.answer, a.raw])];
-    return texts.some((text) => text?.toLowerCase().includes(words));
+    const answers = task.tiers.flatMap((tier) => {
+      const place = tier.places.get(item.place);
+      return [text(task, tier, place), tier.raw?.[place]];
+    });
+    return [item.id, item.prompt, ...(item.target ?? []), ...answers].some((one) => one?.toLowerCase().includes(words));
   }
 
-  function mark(answer) {
+  function mark(pass) {
     const cell = element("td", undefined, "mark");
-    if (!answer) {
+    if (pass === undefined) {
       cell.append(element("span", "not shown", "sr"));
       return cell;
     }
-    const sign = element("span", answer.pass ? "✓" : "✗", answer.pass ? "pass" : "fail");
+    const sign = element("span", pass ? "✓" : "✗", pass ? "pass" : "fail");
     sign.setAttribute("aria-hidden", "true");
-    cell.append(sign, element("span", answer.pass ? "solved" : "failed", "sr"));
+    cell.append(sign, element("span", pass ? "solved" : "failed", "sr"));
     return cell;
   }
 
-  function answers(item, tiers) {
+  function answers(task, item) {
     const made = element("table");
     const head = made.createTHead().insertRow();
     for (const title of ["tier", "outcome", "answer", "as written", "confidence", "ms", "ended by"]) {
@@ -75,16 +72,18 @@
       head.append(cell);
     }
     const body = made.createTBody();
-    for (const tier of tiers.filter((tier) => item.answers.has(tier))) {
-      const answer = item.answers.get(tier);
+    for (const tier of task.tiers.filter((tier) => tier.places.has(item.place))) {
+      const place = tier.places.get(item.place);
+      const pass = passed(tier, item);
       const row = body.insertRow();
-      const name = element("th", labels.get(tier) ?? tier);
+      const name = element("th", labels.get(tier.key) ?? tier.key);
       name.scope = "row";
-      const choices = answer.choices?.map((choice) => `${choice.text} ${choice.logprob.toFixed(2)}`).join(" · ");
+      const choices = task.labels[tier.labels?.[place]]?.map((label, i) => `${label} ${tier.ln_p[place][i].toFixed(2)}`).join(" · ");
       row.append(
-        name, element("td", answer.pass ? "solved" : "failed", answer.pass ? "pass" : "fail"), element("td", answer.answer ?? "—", "wrap"),
-        element("td", answer.raw ?? (choices ? `ln p: ${choices}` : "—"), "wrap"),
-        element("td", answer.confidence?.toFixed(3) ?? "—", "n"), element("td", (answer.elapsed_ns / 1e6).toFixed(1), "n"), element("td", answer.finish_reason),
+        name, element("td", pass ? "solved" : "failed", pass ? "pass" : "fail"), element("td", text(task, tier, place) ?? "—", "wrap"),
+        element("td", tier.raw?.[place] ?? (choices ? `ln p: ${choices}` : "—"), "wrap"),
+        element("td", tier.confidence?.[place]?.toFixed(3) ?? "—", "n"), element("td", tier.ms[place].toFixed(1), "n"),
+        element("td", task.ends[tier.ends[place]]),
       );
     }
     const scroll = element("div", undefined, "scroll");
@@ -92,23 +91,23 @@
     return scroll;
   }
 
-  function details(item, tiers, columns) {
+  function details(task, item) {
     const row = element("tr");
     const cell = element("td", undefined, "inner");
-    cell.colSpan = columns;
+    cell.colSpan = task.tiers.length + 2;
     const texts = element("div", undefined, "texts");
-    const text = (title, content) => {
-      const block = element("div");
+    const block = (title, content) => {
+      const made = element("div");
       const pre = element("pre", content);
       pre.tabIndex = 0;
       pre.setAttribute("role", "region");
       pre.setAttribute("aria-label", title);
-      block.append(element("h4", title), pre);
-      texts.append(block);
+      made.append(element("h4", title), pre);
+      texts.append(made);
     };
-    text("Prompt (behind the part all items share)", item.prompt ?? "The record holds the hash of the prompt only.");
-    if (item.target) text("Right answer", item.target.join("\nor: "));
-    cell.append(texts, answers(item, tiers));
+    block("Prompt (behind the part all items share)", item.prompt ?? "The record holds the hash of the prompt only.");
+    if (item.target) block("Right answer", item.target.join("\nor: "));
+    cell.append(texts, answers(task, item));
     row.append(cell);
     return row;
   }
@@ -116,9 +115,9 @@
   function draw() {
     const task = tasks.get(by("item-task").value);
     if (!task) return;
-    const matching = [...task.items.values()].filter(wanted);
+    const matching = task.items.filter((item) => wanted(task, item));
     const head = element("tr");
-    for (const title of ["item", "difficulty", ...task.tiers.map(levelOf)]) {
+    for (const title of ["item", "difficulty", ...task.tiers.map(({ key }) => levelOf(key))]) {
       const cell = element("th", title);
       cell.scope = "col";
       head.append(cell);
@@ -134,11 +133,11 @@
       open.addEventListener("click", () => {
         const closed = open.getAttribute("aria-expanded") === "false";
         open.setAttribute("aria-expanded", String(closed));
-        if (closed) row.after(details(item, task.tiers, task.tiers.length + 2));
+        if (closed) row.after(details(task, item));
         else row.nextElementSibling.remove();
       });
       name.append(open);
-      row.append(name, element("td", item.level ?? "—"), ...task.tiers.map((tier) => mark(item.answers.get(tier))));
+      row.append(name, element("td", item.level ?? "—"), ...task.tiers.map((tier) => mark(passed(tier, item))));
       return row;
     });
     table.tBodies[0].replaceChildren(...rows);
@@ -150,15 +149,19 @@
     shown = PAGE;
     draw();
   };
-  // Unpacked once the plots stand: ten thousand items take a while, and nobody sees them first.
-  const drawn = () => new Promise((resolve) => {
+  // Unpacked beside the plots and shown once they stand: nobody sees the items first.
+  const packed = unpack("items-data");
+  const drawn = new Promise((resolve) => {
     if (document.documentElement.dataset.drawn) resolve();
     else addEventListener("drawn", resolve, { once: true });
     setTimeout(resolve, 2000);
   });
-  drawn().then(theRecord).then((record) => {
-    gather(record);
-    for (const name of tasks.keys()) by("item-task").append(new Option(name, name));
+  Promise.all([packed, drawn]).then(([json]) => {
+    for (const task of JSON.parse(json).tasks) {
+      prepare(task);
+      tasks.set(task.name, task);
+      by("item-task").append(new Option(task.name, task.name));
+    }
     for (const id of ["item-task", "item-outcome"]) by(id).addEventListener("change", restart);
     by("item-text").addEventListener("input", restart);
     by("item-more").addEventListener("click", () => {
@@ -167,7 +170,7 @@
     });
     draw();
     document.documentElement.dataset.ready = "true";
-  }, (error) => {
-    by("item-count").textContent = `The record in this page cannot be unpacked: ${error.message}`;
+  }).catch((error) => {
+    by("item-count").textContent = `The items in this page cannot be unpacked: ${error.message}`;
   });
 })();

@@ -27,6 +27,9 @@ impl Format for Html {
     }
 }
 
+/// Media type of [`embed::packed`] data.
+const PACKED: &str = "application/octet-stream;base64";
+
 /// Where a page's reader gets the whole record from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Raw<'a> {
@@ -47,19 +50,20 @@ pub(crate) fn page(
     let mut scripts = libraries.to_vec();
     scripts.extend([Script::Inline(shell::TABLES), Script::Inline(shell::PLOTS), Script::Inline(shell::ITEMS)]);
     // One page is packed well; a site has a thousand to pack.
-    let (data, effort) = match raw {
-        Raw::Inside => (serde_json::to_string(record)?, Compression::default()),
-        Raw::Beside(_) => (serde_json::to_string(&Shown::of(record))?, Compression::fast()),
+    let effort = if raw == Raw::Inside { Compression::default() } else { Compression::fast() };
+    let pack = |json: String| embed::packed(&json, effort).map_err(serde_json::Error::io);
+    let view = embed::json(&serde_json::to_string(&view::View::of(record))?);
+    let shown = pack(serde_json::to_string(&Shown::of(record))?)?;
+    let whole = match raw {
+        Raw::Inside => Some(("record", PACKED, pack(serde_json::to_string(record)?)?)),
+        Raw::Beside(_) => None,
     };
-    let packed = embed::packed(&data, effort).map_err(serde_json::Error::io)?;
     Shell {
         title: &format!("tierbench {}", record.raw.run.id),
         body: &format!("{above}{}", sections::body(record, &document, raw)),
-        data: &[
-            ("view", "application/json", embed::json(&serde_json::to_string(&view::View::of(record))?)),
-            ("record", "application/octet-stream;base64", packed),
-        ],
+        data: &[("view", "application/json", view), ("items-data", PACKED, shown)],
         scripts: &scripts,
+        last: whole,
     }
     .render()
 }

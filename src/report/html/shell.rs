@@ -45,11 +45,16 @@ pub(crate) struct Shell<'a> {
     pub(crate) title: &'a str,
     /// Markup, escaped where it comes from a record.
     pub(crate) body: &'a str,
-    /// Data elements: id, media type, and content that holds no `<`.
-    pub(crate) data: &'a [(&'a str, &'a str, String)],
+    /// What the scripts read as they start.
+    pub(crate) data: &'a [Data<'a>],
     /// Scripts, in order.
     pub(crate) scripts: &'a [Script<'a>],
+    /// What they need on request only: behind them, so that they do not wait until it is read.
+    pub(crate) last: Option<Data<'a>>,
 }
+
+/// A data element: id, media type, and content that holds no `<`.
+pub(crate) type Data<'a> = (&'a str, &'a str, String);
 
 impl Shell<'_> {
     /// The page.
@@ -73,11 +78,10 @@ impl Shell<'_> {
                 }
             }
         }
-        let data: String = self
-            .data
-            .iter()
-            .map(|(id, kind, content)| format!("<script type=\"{kind}\" id=\"{id}\">{content}</script>\n"))
-            .collect();
+        let element =
+            |(id, kind, content): &Data<'_>| format!("<script type=\"{kind}\" id=\"{id}\">{content}</script>\n");
+        let (data, last): (String, String) =
+            (self.data.iter().map(element).collect(), self.last.iter().map(element).collect());
         Ok(format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src '{}' '{}'; \
@@ -85,7 +89,7 @@ impl Shell<'_> {
              <meta name=\"referrer\" content=\"no-referrer\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <title>{}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
-             <a class=\"skip\" href=\"#main\">Skip to the answer</a>\n<main id=\"main\">\n{}</main>\n{data}{scripts}\
+             <a class=\"skip\" href=\"#main\">Skip to the answer</a>\n<main id=\"main\">\n{}</main>\n{data}{scripts}{last}\
              </body>\n</html>\n",
             digest(STYLE),
             digest(PLOT_STYLE),

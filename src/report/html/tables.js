@@ -1,4 +1,4 @@
-// What all pages share: sorting and filtering of tables, names of plots, the packed record. Text from the record is only ever set as text.
+// What all pages share: sorting and filtering of tables, names of plots, packed data. Text from the record is only ever set as text.
 "use strict";
 
 // Rows whose cell is unknown stay at the end in either direction.
@@ -57,27 +57,17 @@ function nameplate(plot, name) {
   return plot;
 }
 
-// The record stands in the page gzipped: unpacked on first use, once.
-let unpacked;
-function recordText() {
-  unpacked ??= (async () => {
-    const packed = document.getElementById("record").textContent;
-    const bytes = Uint8Array.fromBase64 ? Uint8Array.fromBase64(packed) : Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return await new Response(stream).text();
-  })();
-  return unpacked;
-}
-
-let parsed;
-function theRecord() {
-  parsed ??= recordText().then(JSON.parse);
-  return parsed;
+// Data stands in the page gzipped, in base64.
+async function unpack(id) {
+  const packed = document.getElementById(id).textContent;
+  const bytes = Uint8Array.fromBase64 ? Uint8Array.fromBase64(packed) : Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return await new Response(stream).text();
 }
 
 document.getElementById("download")?.addEventListener("click", async (event) => {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([await recordText()], { type: "application/json" }));
+  link.href = URL.createObjectURL(new Blob([await unpack("record")], { type: "application/json" }));
   link.download = event.target.dataset.name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);

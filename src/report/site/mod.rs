@@ -54,6 +54,7 @@ pub fn index_page(index: &Index) -> Result<String, ReportError> {
             Script::Inline(shell::TABLES),
             Script::Inline(SCRIPT),
         ],
+        last: None,
     }
     .render()
 }

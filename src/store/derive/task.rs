@@ -54,9 +54,7 @@ fn state(facts: &TaskFacts, items: &[ItemResult]) -> Result<State, DecideError> 
     match facts.metric {
         BarMetric::PassRate => {
             let mut state = State::new(facts.rule.clone())?;
-            for item in items {
-                state.push(item.pass)?;
-            }
+            state.push_all(items.iter().map(|item| item.pass))?;
             Ok(state)
         }
         BarMetric::MeanScore => {
