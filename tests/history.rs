@@ -14,7 +14,7 @@ use tierbench::plan::TierKey;
 use tierbench::quality::{FinishReason, ItemResult};
 use tierbench::store::StoreError;
 use tierbench::store::cell::{Cell, Outcome, Subject, TaskItems};
-use tierbench::store::history::History;
+use tierbench::store::history::{History, OpenRun};
 use tierbench::store::record::Record;
 
 /// Set in a child process: the directory it writes to.
@@ -188,6 +188,36 @@ fn an_old_schema_is_migrated_and_keeps_its_cells() {
     let run = history.open_run("plan", "resumed", true).unwrap();
     assert!(run.resumed);
     assert_eq!(history.finished_cells(&run.id).unwrap(), [cell(1), cell(0)], "in the order they were written");
+    // Nobody wrote down what its first part took: what all of it took stays unknown.
+    history.commit_cell(&run, &cell(2)).unwrap();
+    assert_eq!(run.elapsed(), None);
+    drop(run);
+    assert_eq!(history.open_run("plan", "again", true).unwrap().elapsed(), None);
+}
+
+#[test]
+fn a_resumed_runs_time_is_the_sum_of_its_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+    let at_least = |seconds, run: &OpenRun| assert!(run.elapsed().unwrap() >= Duration::from_secs(seconds));
+    let mut history = History::open(dir.path()).unwrap();
+    // A part that was killed after it stored a cell.
+    let first = history.open_run("plan", "t", false).unwrap().since(ago(1000));
+    history.commit_cell(&first, &cell(0)).unwrap();
+    drop(first);
+    // One that was interrupted and stored what it had.
+    let second = history.open_run("plan", "t", true).unwrap().since(ago(200));
+    at_least(1200, &second);
+    history.save_partial(&second, &example::record()).unwrap();
+    drop(second);
+    // One that was killed before it had anything, in another process.
+    let mut history = History::open(dir.path()).unwrap();
+    drop(history.open_run("plan", "t", true).unwrap().since(ago(5000)));
+    let last = history.open_run("plan", "t", true).unwrap().since(ago(30));
+    at_least(1230, &last);
+    assert!(last.elapsed().unwrap() < Duration::from_secs(5000), "time of which nothing is left is not counted");
+    // Another run has a time of its own.
+    assert!(history.open_run("other", "t", true).unwrap().elapsed().unwrap() < Duration::from_secs(1000));
 }
 
 #[test]

@@ -84,6 +84,13 @@ fn start_and_wait_for_a_cell(data: &Path, args: &[&str]) -> Child {
     panic!("no cell was stored within five minutes: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Adds to the time a run is stored with, as if its killed part had gone on for so long: it had some already.
+fn lengthen(data: &Path, seconds: f64) {
+    let history = rusqlite::Connection::open(data.join("history.sqlite3")).expect("a history");
+    let changed = history.execute("UPDATE run_time SET elapsed_s = elapsed_s + ?1 WHERE elapsed_s > 0", [seconds]);
+    assert_eq!(changed.expect("a table of times"), 1, "the time of a killed part is stored with its cells");
+}
+
 const LONGER: [&str; 11] = ["run", "-l", "q4_1,q4_0", "--limit", "24", "-p", "256", "-n", "64", "--budget", "120"];
 
 #[test]
@@ -95,6 +102,7 @@ fn a_killed_run_can_be_reported_and_goes_on_with_the_trials_it_has() {
     let mut child = start_and_wait_for_a_cell(data.path(), &LONGER);
     child.kill().unwrap();
     child.wait().unwrap();
+    lengthen(data.path(), 3600.0);
 
     let report = tierbench(data.path()).args(["report", "latest", "-o", "json"]).assert().success();
     let begun = json(&report.get_output().stdout);
@@ -114,6 +122,9 @@ fn a_killed_run_can_be_reported_and_goes_on_with_the_trials_it_has() {
     assert!(continued["complete"].is_null(), "complete is what is not said otherwise");
     assert_eq!(continued["samples"].as_array().unwrap()[..samples.len()], samples[..]);
     assert!(continued["samples"].as_array().unwrap().len() >= 5);
+    let took = record["raw"]["plan"]["took"]["seconds"].as_f64().unwrap();
+    assert!(took > 3600.0, "{took} s is the time of the last part only");
+    assert!(notes.contains("took "), "{notes}");
 }
 
 #[test]

@@ -1,15 +1,17 @@
 //! `tierbench bench`: llama-bench's flags, tests and fields over our engines.
 
+mod ask;
 mod render;
 mod row;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::engine_args::{EngineArgs, named_or_default};
+use super::engine_args::EngineArgs;
 use super::measuring::Measuring;
 use super::meter_args::MeterArgs;
+use super::quote::Tally;
 use super::run::energy::{PATIENCE, baselines};
 use super::{OutputFormat, Ui, interrupt};
 use crate::energy::{self, IdleBaselines, Metering, Reading, Trust};
@@ -61,6 +63,9 @@ pub(super) struct Args {
     /// Seed of the order of tests and of the intervals
     #[arg(long, default_value_t = 42)]
     seed: u64,
+    /// Print the tests with their predicted time and cost, and stop
+    #[arg(long)]
+    dry_run: bool,
     /// Format of the result
     #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
     output: OutputFormat,
@@ -100,22 +105,35 @@ struct Tested {
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     let workloads = workloads(args)?;
-    let protocol = protocol(args)?;
+    let mut protocol = protocol(args)?;
     let options = SourceOptions::platform(ui.offline)?;
+    let sysfs = SysFs::new(&ui.sysfs_root);
+    let host = HostFacts::read(&sysfs);
+    let cost = ask::assumptions();
+    let predict = |protocol| ask::quote(args, &workloads, protocol, &options, &host, cost.as_ref());
+    if args.dry_run {
+        return predict(&protocol)?.print(args.output, ui);
+    }
     let mut settings = Vec::new();
-    let names = if args.model.is_empty() { vec![named_or_default(None, &options)?] } else { args.model.clone() };
     let threads = numbers(&args.threads)?;
-    for name in &names {
+    for name in &ask::names(args, &options)? {
         let file = model::resolve(name, &options, &mut ui.bar())?;
         settings.extend(threads.iter().map(|&n_threads| Setting { file: file.clone(), n_threads }));
     }
     if cfg!(debug_assertions) {
         ui.warn("this is a debug build: its speed means nothing; use `cargo run --release`");
     }
-    let sysfs = SysFs::new(&ui.sysfs_root);
-    let host = HostFacts::read(&sysfs);
     let clock = Arc::new(Monotonic::default());
     let metering = energy::open(&args.meter.options(ui, args.engine.device), clock.clone())?;
+    if args.energy_window.is_none() {
+        protocol.energy_window = metering.advised_window();
+    }
+    // No prediction is no reason not to measure.
+    let plan = if ui.quiet { None } else { predict(&protocol).ok() };
+    if let Some(plan) = &plan {
+        plan.announce(ui);
+    }
+    let started = Instant::now();
     let mut bench = Bench { args, ui, protocol, workloads, sysfs, clock, metering, bare: None };
     bench.prepare();
     // All in memory at once if half of it is enough, so that what drifts hits all alike.
@@ -130,10 +148,15 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
         tested.extend(bench.group(group));
     }
     bench.align(&mut tested);
+    let mut tally = Tally::default();
+    tested.iter().filter_map(|test| test.outcome.as_ref().ok()).for_each(|cell| tally.add_speed(cell));
     let rows = bench.rows(&host, tested);
     let failed = rows.iter().filter(|row| row.error.is_some()).count();
     ui.write(render::render(&rows, args.output)?.as_bytes())?;
     warn(&rows, ui);
+    if let Some(plan) = &plan {
+        plan.compare(&tally.outcome(started.elapsed(), cost.as_ref()), ui);
+    }
     Ok(if interrupt::requested() {
         ExitStatus::Interrupted
     } else if failed > 0 {
@@ -207,9 +230,6 @@ impl Bench<'_> {
     }
 
     fn prepare(&mut self) {
-        if self.args.energy_window.is_none() {
-            self.protocol.energy_window = self.metering.advised_window();
-        }
         if let Some(time) = self.idle_time() {
             self.ui.note(format_args!("measuring idle power for {:.0} s", time.as_secs_f64()));
             self.bare = Some(self.metering.idle(time));

@@ -6,12 +6,15 @@ use crate::cost::book::Mark;
 use crate::cost::{Assumptions, PriceBook, Sourced, UserFile};
 use crate::error::{Error, Result};
 
+/// Names the user's price file.
+const PRICES: &str = "TIERBENCH_PRICES";
+
 /// What the machine and its power cost.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Cost")]
 pub(super) struct CostArgs {
     /// Price file of your own: [cost] assumptions, [exchange] rates and price rows; flags win over it
-    #[arg(long, value_name = "FILE", env = "TIERBENCH_PRICES")]
+    #[arg(long, value_name = "FILE", env = PRICES)]
     prices: Option<PathBuf>,
     /// Electricity tariff [default: an assumption, printed under the table]
     #[arg(long, allow_negative_numbers = true, value_name = "USD")]
@@ -74,6 +77,12 @@ pub(super) fn facts(args: &CostArgs) -> Result<Assumptions> {
     let book = PriceBook::with(&user)?;
     let assumptions = Assumptions::from_file(&book, &user)?;
     args.over(assumptions, &book, &user)
+}
+
+/// The same for a command without these flags: the user's price file over the defaults.
+pub(super) fn usual() -> Result<Assumptions> {
+    let prices = std::env::var_os(PRICES).filter(|path| !path.is_empty()).map(PathBuf::from);
+    facts(&CostArgs { prices, ..CostArgs::default() })
 }
 
 /// A record's own assumptions with what the flags say instead; a price file replaces them all.

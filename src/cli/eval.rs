@@ -1,8 +1,10 @@
 //! `tierbench eval`.
 
+mod ask;
 mod cell;
 mod judge;
 mod ledger;
+mod mode;
 mod samples;
 mod show;
 mod table;
@@ -13,6 +15,7 @@ use std::sync::Arc;
 use self::cell::{Cell, usage};
 use self::judge::Judge;
 use self::ledger::{Ledger, tier_facts};
+use self::mode::{Mode, decode_as};
 use self::samples::Samples;
 use super::cost_args::CostArgs;
 use super::engine_args::{EngineArgs, named_or_default};
@@ -27,7 +30,7 @@ use crate::measure::clock::Monotonic;
 use crate::model::gguf::Gguf;
 use crate::model::tokenizer::Tokenizer;
 use crate::model::{self, ModelFile};
-use crate::quality::task::{BarMetric, Decode, Task};
+use crate::quality::task::{BarMetric, Task};
 use crate::quality::{Baseline, QualityError, best_baseline};
 use crate::report::{Format as _, json::Json};
 use crate::store::cell::Outcome;
@@ -106,6 +109,9 @@ pub(super) struct Args {
     /// Also write the record, for `report`, `compare` and `verify`
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// Print the plan with its predicted time, energy and cost, and stop
+    #[arg(long)]
+    dry_run: bool,
     /// Format of the result
     #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
     output: OutputFormat,
@@ -121,27 +127,6 @@ pub(super) struct Args {
     meter: MeterArgs,
     #[command(flatten)]
     cost: CostArgs,
-}
-
-/// A value of `--decode`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Mode {
-    /// Likelihood of each choice
-    Loglikelihood,
-    /// Text that can only become an answer
-    Constrained,
-    /// Greedy text
-    Free,
-}
-
-impl From<Mode> for Decode {
-    fn from(mode: Mode) -> Self {
-        match mode {
-            Mode::Loglikelihood => Self::Loglikelihood,
-            Mode::Constrained => Self::Constrained,
-            Mode::Free => Self::Free,
-        }
-    }
 }
 
 /// A task with the rule its verdicts follow.
@@ -172,7 +157,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     }
     let mut tasks = args.task.iter().map(|spec| Task::load(spec)).collect::<Result<Vec<_>, _>>()?;
     for task in &mut tasks {
-        decode_as(args, task)?;
+        decode_as(args.decode, task)?;
     }
     if let Some(place) = args.show {
         let tokenizer = match args.model.first() {
@@ -192,12 +177,22 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     {
         return Err(Error::Usage(format!("task `{}` is named twice", subjects[twice].task.name)));
     }
+    let plan = ask::quote(args, &specs, &subjects, ui);
+    if args.dry_run {
+        return plan?.print(args.output, ui);
+    }
+    // No prediction is no reason not to judge.
+    let plan = plan.ok();
     let options = ui.source_options()?;
     let files = specs.iter().map(|spec| model::resolve(spec, &options, &mut ui.bar()));
     let files = files.collect::<Result<Vec<_>, _>>()?;
     let mut metering = energy::open(&args.meter.options(ui, args.engine.device), Arc::new(Monotonic::default()))?;
     let mut samples = Samples::create(args.log.as_deref())?;
     let mut ledger = Ledger::open(args, ui, &files, &subjects)?;
+    if let Some(plan) = &plan {
+        plan.announce(ui);
+        ledger.predict(plan.prediction());
+    }
     let mut cells: Vec<(usize, Cell)> = Vec::new();
     for place in order(args, files.len(), reference) {
         if interrupt::requested() {
@@ -267,24 +262,14 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     let stopped = interrupt::requested();
     if cells.iter().any(|cell| cell.items() > 0 || cell.error.is_some()) {
         let record = ledger.finish(&subjects, stopped, ui)?;
+        if let (Some(plan), Some(took)) = (&plan, &record.raw.plan.took) {
+            plan.compare(took, ui);
+        }
         if let Some(path) = &args.record {
             write_atomically(path, Json.render(&record)?.as_bytes())?;
         }
     }
     Ok(if stopped { ExitStatus::Interrupted } else { status(args, &subjects, &cells) })
-}
-
-/// Sets how the task's answers are got, if `--decode` says so.
-fn decode_as(args: &Args, task: &mut Task) -> Result<()> {
-    let Some(mode) = args.decode.map(Decode::from) else { return Ok(()) };
-    let known = task.modes();
-    if !known.contains(&mode) {
-        let known: Vec<_> = known.into_iter().map(Decode::name).collect();
-        let (task, mode) = (&task.name, mode.name());
-        return Err(Error::Usage(format!("--decode {mode}: with task `{task}` use {}", known.join(" or "))));
-    }
-    task.decode = mode;
-    Ok(())
 }
 
 /// The tiers named, cheapest first, and the reference's place among them.

@@ -23,6 +23,7 @@ mod meter_args;
 mod models;
 mod prices;
 mod quantize;
+mod quote;
 mod record;
 mod report;
 mod run;

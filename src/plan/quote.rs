@@ -3,9 +3,12 @@
 //! Rates come from a measurement of the same tier on this machine where the caller has one, else from the roofline: decode
 //! reads every weight once per token, prefill multiplies every weight once per token. Pure.
 
+mod cell;
+
 use serde::{Deserialize, Serialize};
 
 use super::Workload;
+pub use cell::{Earlier, EarlierTest, Needed, Pace, TaskSize};
 
 /// Where a tier's rates come from; the range widens with doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +28,12 @@ impl RateSource {
             Self::History => 4.0 / 3.0,
             Self::Roofline => 3.0,
         }
+    }
+
+    /// The more doubtful of two.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        if self == Self::Roofline { self } else { other }
     }
 }
 
@@ -86,6 +95,18 @@ impl Guess {
         Self { value: f(self.value, other.value), lo: f(self.lo, other.lo), hi: f(self.hi, other.hi) }
     }
 
+    /// The sum of two.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        self.with(other, |a, b| a + b)
+    }
+
+    /// The product of two, neither negative.
+    #[must_use]
+    pub fn times(self, other: Self) -> Self {
+        self.with(other, |a, b| a * b)
+    }
+
     /// Each end no larger than `most`.
     #[must_use]
     pub fn at_most(self, most: f64) -> Self {
@@ -99,48 +120,19 @@ impl Guess {
     }
 }
 
-/// A task's size as the quote sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TaskSize {
-    /// Items that may be needed.
-    pub items: u64,
-    /// Tokens processed per item once the shared prefix is cached.
-    pub tokens_per_item: f64,
-    /// Tokens generated per item, one by one.
-    pub generated_per_item: f64,
-    /// Tokens of the shared prefix.
-    pub prefix_tokens: f64,
-}
-
-/// What an earlier run of a tier on a task took.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Earlier {
-    /// Items until it was decided, or all there were.
-    pub items: f64,
-    /// Time of one, s.
-    pub seconds_per_item: f64,
-}
-
 /// A tier as the quote sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TierGuess {
-    /// Its rates.
+    /// Its rates, for what no earlier run knows.
     pub rates: Rates,
+    /// Per workload, in their order, what an earlier run took.
+    pub tests: Vec<Option<EarlierTest>>,
     /// Per task, in their order, what an earlier run took.
-    pub earlier: Vec<Option<Earlier>>,
+    pub tasks: Vec<Option<Earlier>>,
     /// Power while it runs, W; `None` if nothing is metered or modelled.
     pub power: Option<Guess>,
     /// Loading it, and making its file where that is still to be done, s.
     pub load_s: f64,
-}
-
-/// How the protocol paces a speed cell.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pace {
-    /// Least time of metered trials, s.
-    pub window_s: f64,
-    /// Time after which a cell ends once it has its least trials, s.
-    pub cell_s: f64,
 }
 
 /// What a run will take.
@@ -190,16 +182,8 @@ pub struct Outcome {
     pub usd: Option<f64>,
 }
 
-/// Trials of a cell, warm-up included: the least, and what noise usually makes of it.
-const LEAST_TRIALS: f64 = 7.0;
-const USUAL_TRIALS: f64 = 20.0;
-const MOST_TRIALS: f64 = 110.0;
-/// Share of a suite that a verdict usually takes; the rest is never shown.
-const SHARE_OF_ITEMS: f64 = 0.6;
-/// Least share: a clear case.
-const LEAST_SHARE: f64 = 0.1;
-
-/// Predicts a run: per tier its workloads and tasks, plus `fixed_s` for what no tier is the cause of.
+/// Predicts a run: per tier its workloads and tasks, plus `fixed_s` for what no tier is the cause of. Without a budget
+/// nothing ends it early.
 #[must_use]
 pub fn quote(
     tiers: &[TierGuess],
@@ -207,30 +191,31 @@ pub fn quote(
     tasks: &[TaskSize],
     pace: Pace,
     fixed_s: f64,
-    budget_s: f64,
+    budget_s: Option<f64>,
 ) -> Quote {
-    let sum = |a: Guess, b: Guess| a.with(b, |a, b| a + b);
     let (mut seconds, mut tokens) = (Guess::exactly(fixed_s), 0.0);
     let mut joules = Some(Guess::default());
     let mut source = RateSource::History;
     for tier in tiers {
         let mut busy = Guess::exactly(tier.load_s);
-        for workload in workloads {
-            let (time, processed) = speed_cell(&tier.rates, *workload, pace);
-            busy = sum(busy, time);
+        let tests = tier.tests.iter().map(Option::as_ref).chain(std::iter::repeat(None));
+        for (workload, earlier) in workloads.iter().zip(tests) {
+            let (time, processed) = cell::speed_cell(&tier.rates, earlier, *workload, pace);
+            busy = busy.plus(time);
             tokens += processed;
+            source = if earlier.is_none() { source.or(tier.rates.source) } else { source };
         }
-        for (task, earlier) in tasks.iter().zip(tier.earlier.iter().chain(std::iter::repeat(&None))) {
-            let (time, processed) = task_cell(&tier.rates, task, earlier.as_ref());
-            busy = sum(busy, time);
+        let earlier = tier.tasks.iter().map(Option::as_ref).chain(std::iter::repeat(None));
+        for (task, earlier) in tasks.iter().zip(earlier) {
+            let (time, processed) = cell::task_cell(&tier.rates, task, earlier);
+            busy = busy.plus(time);
             tokens += processed;
+            source = if earlier.is_none() { source.or(tier.rates.source) } else { source };
         }
-        seconds = sum(seconds, busy);
-        joules = joules.zip(tier.power).map(|(so_far, power)| sum(so_far, busy.with(power, |s, w| s * w)));
-        if tier.rates.source == RateSource::Roofline {
-            source = RateSource::Roofline;
-        }
+        seconds = seconds.plus(busy);
+        joules = joules.zip(tier.power).map(|(so_far, power)| so_far.plus(busy.times(power)));
     }
+    let budget_s = budget_s.unwrap_or(f64::INFINITY);
     // What the budget cuts off draws nothing.
     let share = |s: f64| if s > budget_s { budget_s / s } else { 1.0 };
     let joules = joules.filter(|_| !tiers.is_empty()).map(|j| Guess {
@@ -243,97 +228,62 @@ pub fn quote(
     Quote { seconds: value, seconds_lo: lo, seconds_hi: hi, tokens, joules, source, capped }
 }
 
-/// Time and tokens of a speed cell.
-fn speed_cell(rates: &Rates, workload: Workload, pace: Pace) -> (Guess, f64) {
-    let n = workload.timed_tokens() as f64;
-    let trial = Guess::within(n / if workload.n_gen > 0 { rates.decode } else { rates.prefill }, rates.source.spread());
-    let trials = Guess { value: USUAL_TRIALS, lo: LEAST_TRIALS, hi: MOST_TRIALS };
-    let time = trial.with(trials, |trial, trials| {
-        // The budget ends a cell only once it has its least trials.
-        (trial * trials).min(pace.cell_s.max(LEAST_TRIALS * trial))
-    });
-    // A meter's windows keep it going; what lies between them (warm-up, restored prefixes) adds to them.
-    let windows = Guess { value: 1.2, lo: 1.0, hi: 1.7 }.with(Guess::exactly(pace.window_s), |a, b| a * b);
-    let time = time.with(windows, f64::max);
-    (time, time.value / trial.value.max(f64::MIN_POSITIVE) * n)
-}
-
-/// Time and tokens of a task cell.
-fn task_cell(rates: &Rates, task: &TaskSize, earlier: Option<&Earlier>) -> (Guess, f64) {
-    let per_item = task.tokens_per_item / rates.prefill + task.generated_per_item / rates.decode;
-    let prefix = Guess::within(task.prefix_tokens / rates.prefill, rates.source.spread());
-    let all = task.items as f64;
-    let (items, each) = match earlier {
-        Some(e) => {
-            (Guess::within(e.items, 1.5).at_most(all), Guess::within(e.seconds_per_item, RateSource::History.spread()))
-        }
-        None => {
-            let items = Guess { value: all * SHARE_OF_ITEMS, lo: all * LEAST_SHARE, hi: all };
-            (items, Guess::within(per_item, rates.source.spread()))
-        }
-    };
-    let time = prefix.with(items.with(each, |n, s| n * s), |a, b| a + b);
-    (time, task.prefix_tokens + items.value * (task.tokens_per_item + task.generated_per_item))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const TASK: TaskSize =
-        TaskSize { items: 100, tokens_per_item: 50.0, generated_per_item: 0.0, prefix_tokens: 200.0 };
-    const FREE: Pace = Pace { window_s: 0.0, cell_s: 1e9 };
+        TaskSize { items: 100, in_full: false, tokens_per_item: 50.0, generated_per_item: 0.0, prefix_tokens: 200.0 };
+    const FREE: Pace = Pace { window_s: 0.0, cell_s: 1e9, repetitions: None, interleaved: false, n_ubatch: 512 };
 
     fn tier(source: RateSource) -> TierGuess {
         let rates = Rates { prefill: 1000.0, decode: 100.0, source };
-        TierGuess { rates, earlier: Vec::new(), power: None, load_s: 0.0 }
+        TierGuess { rates, tests: Vec::new(), tasks: Vec::new(), power: None, load_s: 0.0 }
     }
 
     #[test]
-    fn time_is_tokens_over_rates() {
+    fn a_run_is_the_sum_of_its_cells() {
         let workloads = [Workload::prefill(500, 0), Workload::decode(100, 0)];
-        let q = quote(&[tier(RateSource::History)], &workloads, &[TASK], FREE, 2.0, 1e9);
-        // 20 × (0.5 s + 1 s) + (200 + 60 × 50) / 1000 s + 2 s
-        assert!((q.seconds - 35.2).abs() < 1e-9, "{}", q.seconds);
-        assert!((q.tokens - (20.0 * 600.0 + 3200.0)).abs() < 1e-9);
-        assert!(q.seconds_lo < q.seconds && q.seconds < q.seconds_hi && !q.capped);
-        assert_eq!(q.joules, None, "no power, no energy");
+        let known = tier(RateSource::History);
+        let of = |workloads: &[Workload], tasks: &[TaskSize], fixed_s| {
+            quote(std::slice::from_ref(&known), workloads, tasks, FREE, fixed_s, None)
+        };
+        let whole = of(&workloads, &[TASK], 2.0);
+        let parts = [of(&workloads[..1], &[], 0.0), of(&workloads[1..], &[], 0.0), of(&[], &[TASK], 0.0)];
+        assert!((whole.seconds - 2.0 - parts.iter().map(|part| part.seconds).sum::<f64>()).abs() < 1e-9);
+        assert!((whole.tokens - parts.iter().map(|part| part.tokens).sum::<f64>()).abs() < 1e-9);
+        assert!(whole.seconds_lo < whole.seconds && whole.seconds < whole.seconds_hi && !whole.capped);
+        assert_eq!(whole.joules, None, "no power, no energy");
     }
 
     #[test]
-    fn a_meters_window_and_a_cells_budget_bound_its_time() {
-        let workloads = [Workload::prefill(500, 0)];
-        let of = |pace| quote(&[tier(RateSource::History)], &workloads, &[], pace, 0.0, 1e9);
-        let metered = of(Pace { window_s: 30.0, cell_s: 50.0 });
-        assert!((metered.seconds - 36.0).abs() < 1e-9 && metered.seconds_lo == 30.0 && metered.seconds_hi == 51.0);
-        assert!((of(Pace { window_s: 0.0, cell_s: 6.0 }).seconds - 6.0).abs() < 1e-9);
-        // Seven trials of half a second come first.
-        assert!((of(Pace { window_s: 0.0, cell_s: 1.0 }).seconds - 3.5).abs() < 1e-9);
-    }
-
-    #[test]
-    fn what_an_earlier_run_took_is_expected_again() {
-        let earlier = vec![Some(Earlier { items: 40.0, seconds_per_item: 0.25 })];
-        let known = TierGuess { earlier, ..tier(RateSource::History) };
-        let q = quote(&[known], &[], &[TASK], FREE, 0.0, 1e9);
+    fn what_an_earlier_run_took_is_expected_again_and_needs_no_rates() {
+        let earlier = Earlier { items: Needed::Enough(40.0), seconds_per_item: 0.25, prefix_s: 0.2 };
+        let test = EarlierTest { trial_s: 0.5, trials: Needed::Enough(10.0) };
+        let known = TierGuess { tasks: vec![Some(earlier)], tests: vec![Some(test)], ..tier(RateSource::Roofline) };
+        let q = quote(std::slice::from_ref(&known), &[], &[TASK], FREE, 0.0, None);
         assert!((q.seconds - (0.2 + 10.0)).abs() < 1e-9, "{}", q.seconds);
+        assert_eq!(q.source, RateSource::History);
+        let both = [Workload::prefill(500, 0), Workload::decode(100, 0)];
+        let source = |n: usize| quote(std::slice::from_ref(&known), &both[..n], &[], FREE, 0.0, None).source;
+        assert_eq!([source(1), source(2)], [RateSource::History, RateSource::Roofline]);
     }
 
     #[test]
     fn energy_is_power_over_time_and_ends_with_the_budget() {
         let drawing = TierGuess { power: Some(Guess::within(50.0, 2.0)), ..tier(RateSource::History) };
-        let q = quote(std::slice::from_ref(&drawing), &[], &[TASK], FREE, 0.0, 1e9);
+        let q = quote(std::slice::from_ref(&drawing), &[], &[TASK], FREE, 0.0, None);
         let joules = q.joules.unwrap();
         assert!((joules.value - 50.0 * q.seconds).abs() < 1e-9 && joules.lo < joules.value && joules.value < joules.hi);
-        let cut = quote(std::slice::from_ref(&drawing), &[], &[TASK], FREE, 0.0, 1.0);
+        let cut = quote(std::slice::from_ref(&drawing), &[], &[TASK], FREE, 0.0, Some(1.0));
         assert!(cut.capped && cut.joules.unwrap().hi <= 100.0 + 1e-9);
-        assert_eq!(quote(&[drawing, tier(RateSource::History)], &[], &[TASK], FREE, 0.0, 1e9).joules, None);
+        assert_eq!(quote(&[drawing, tier(RateSource::History)], &[], &[TASK], FREE, 0.0, None).joules, None);
     }
 
     #[test]
     fn doubt_widens_the_range() {
         let width = |source| {
-            let q = quote(&[tier(source)], &[], &[TASK], FREE, 0.0, 1e9);
+            let q = quote(&[tier(source)], &[], &[TASK], FREE, 0.0, None);
             q.seconds_hi / q.seconds_lo
         };
         assert!(width(RateSource::Roofline) > width(RateSource::History));
@@ -341,7 +291,7 @@ mod tests {
 
     #[test]
     fn the_budget_is_an_upper_end() {
-        let q = quote(&[tier(RateSource::Roofline)], &[], &[TASK], FREE, 0.0, 1.0);
+        let q = quote(&[tier(RateSource::Roofline)], &[], &[TASK], FREE, 0.0, Some(1.0));
         assert!(q.capped && q.seconds_hi <= 1.0 && q.seconds <= 1.0);
     }
 

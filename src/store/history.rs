@@ -5,12 +5,15 @@
 //! going on holds an advisory lock on a file of its own, which the system releases however the process ends: that is how
 //! a run that can be resumed is told from one that is still working.
 
+mod open_run;
+
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 
+pub use self::open_run::OpenRun;
 use super::cell::Cell;
 use super::record::{RawRecord, Record};
 use super::{StoreError, clock, migrations};
@@ -26,19 +29,6 @@ const FILE_NAME: &str = "history.sqlite3";
 pub struct History {
     connection: Connection,
     path: PathBuf,
-}
-
-/// A run being written. Dropping it, or the end of the process, makes it resumable by others.
-#[derive(Debug)]
-pub struct OpenRun {
-    /// Its id.
-    pub id: String,
-    /// When it was first started.
-    pub started_at: String,
-    /// Whether it existed before and is being continued.
-    pub resumed: bool,
-    // Held for its lifetime: the system releases the lock when the process ends, however it ends.
-    _lock: File,
 }
 
 /// One line of `history list`.
@@ -136,41 +126,54 @@ impl History {
     /// # Errors
     /// What the database says.
     pub fn open_run(&mut self, plan_hash: &str, title: &str, resume: bool) -> Result<OpenRun, StoreError> {
+        let begun = Instant::now();
         if resume {
             for (id, started_at) in self.unfinished(plan_hash)? {
                 if let Some(lock) = self.try_lock(&id)? {
-                    return Ok(OpenRun { id, started_at, resumed: true, _lock: lock });
+                    // Read under the lock: the part before may have ended only now.
+                    let before =
+                        open_run::time_kept(&self.connection, &id).map_err(|source| explain(&self.path, source))?;
+                    return Ok(OpenRun { id, started_at, resumed: true, begun, before, _lock: lock });
                 }
             }
         }
         let (id, started_at) = (clock::new_run_id(), clock::now());
         // Locked before the row exists: no other process can see the run and take it for abandoned.
         let lock = self.try_lock(&id)?.ok_or_else(|| StoreError::Locked { path: self.lock_path(&id), seconds: 0 })?;
-        self.connection
-            .execute(
+        let run = OpenRun { id, started_at, resumed: false, begun, before: Some(Duration::ZERO), _lock: lock };
+        let mut store = || -> rusqlite::Result<()> {
+            let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            transaction.execute(
                 "INSERT INTO run (id, plan_hash, started_at, title) VALUES (?1, ?2, ?3, ?4)",
-                params![id, plan_hash, started_at, title],
-            )
-            .map_err(|source| explain(&self.path, source))?;
-        Ok(OpenRun { id, started_at, resumed: false, _lock: lock })
+                params![run.id, plan_hash, run.started_at, title],
+            )?;
+            open_run::keep_time(&transaction, &run)?;
+            transaction.commit()
+        };
+        store().map_err(|source| explain(&self.path, source))?;
+        Ok(run)
     }
 
-    /// Stores one cell, replacing an earlier attempt at it. Durable when this returns.
+    /// Stores one cell, replacing an earlier attempt at it, with the time the run took so far. Durable when this returns.
     ///
     /// # Errors
     /// The disk is full or the database damaged; cells committed before are not affected.
     pub fn commit_cell(&mut self, run: &OpenRun, cell: &Cell) -> Result<(), StoreError> {
         let body = serde_json::to_string(cell)?;
-        self.connection
-            .execute(
-                "INSERT INTO cell (run_id, cell_id, committed_at, failed, body, position)
-                 VALUES (?1, ?2, ?3, ?4, ?5, (SELECT coalesce(max(position), 0) + 1 FROM cell WHERE run_id = ?1))
-                 ON CONFLICT (run_id, cell_id) DO UPDATE SET committed_at = excluded.committed_at,
-                     failed = excluded.failed, body = excluded.body, position = excluded.position",
-                params![run.id, cell.id().0, clock::now(), cell.error().is_some(), body],
-            )
-            .map_err(|source| explain(&self.path, source))?;
-        Ok(())
+        let mut store = || -> rusqlite::Result<()> {
+            let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            transaction
+                .prepare_cached(
+                    "INSERT INTO cell (run_id, cell_id, committed_at, failed, body, position)
+                     VALUES (?1, ?2, ?3, ?4, ?5, (SELECT coalesce(max(position), 0) + 1 FROM cell WHERE run_id = ?1))
+                     ON CONFLICT (run_id, cell_id) DO UPDATE SET committed_at = excluded.committed_at,
+                         failed = excluded.failed, body = excluded.body, position = excluded.position",
+                )?
+                .execute(params![run.id, cell.id().0, clock::now(), cell.error().is_some(), body])?;
+            open_run::keep_time(&transaction, run)?;
+            transaction.commit()
+        };
+        store().map_err(|source| explain(&self.path, source))
     }
 
     /// The cells of a run that succeeded, in the order they finished: what a resumed run need not repeat.
@@ -220,7 +223,8 @@ impl History {
     /// # Errors
     /// What the database says.
     pub fn save_partial(&mut self, run: &OpenRun, record: &Record) -> Result<(), StoreError> {
-        self.set(&run.id, "UPDATE run SET record = ?2 WHERE id = ?1", &serde_json::to_string(record)?)
+        self.set(&run.id, "UPDATE run SET record = ?2 WHERE id = ?1", &serde_json::to_string(record)?)?;
+        open_run::keep_time(&self.connection, run).map_err(|source| explain(&self.path, source))
     }
 
     /// Stores a record made elsewhere with its cells, as a finished run with the record's own id, in one transaction.

@@ -26,6 +26,11 @@ pub(super) const MIGRATIONS: &[&str] = &[
     // 2: the order in which cells finished survives a retry that replaces a row.
     "ALTER TABLE cell ADD COLUMN position INTEGER NOT NULL DEFAULT 0;
      UPDATE cell SET position = rowid;",
+    // 3: time all parts of a run took so far, beside the run because its row is long. Runs that are older have none.
+    "CREATE TABLE run_time (
+         run_id    TEXT PRIMARY KEY REFERENCES run (id) ON DELETE CASCADE,
+         elapsed_s REAL NOT NULL
+     ) STRICT;",
 ];
 
 /// Newest version this build knows.

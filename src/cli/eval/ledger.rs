@@ -1,10 +1,13 @@
 //! What an evaluation keeps: the raw record, and its copy in the history from which it resumes.
 
+use std::time::Instant;
+
 use serde::Serialize;
 
 use super::{Args, Subject};
 use crate::cli::Ui;
 use crate::cli::cost_args;
+use crate::cli::quote::Tally;
 use crate::cli::run::command_line;
 use crate::energy::IdleBaselines;
 use crate::engine::Engine;
@@ -15,6 +18,7 @@ use crate::model::ModelFile;
 use crate::model::chat::ChatTemplate;
 use crate::model::gguf::Gguf;
 use crate::model::tokenizer::Tokenizer;
+use crate::plan::quote::Prediction;
 use crate::plan::{Tier, TierKey};
 use crate::store::cell::{Cell, Outcome, Subject as On, TaskItems};
 use crate::store::clock;
@@ -52,11 +56,13 @@ pub(super) struct Ledger {
     /// `None` if the history cannot be opened: results are printed all the same.
     history: Option<(History, OpenRun)>,
     stored: Vec<Cell>,
+    started: Instant,
 }
 
 impl Ledger {
     /// Starts a run in the history, or continues the newest unfinished one of the same plan.
     pub(super) fn open(args: &Args, ui: &Ui, files: &[ModelFile], subjects: &[Subject]) -> Result<Self> {
+        let started = Instant::now();
         let mut raw = RawRecord {
             run: RunFacts {
                 id: clock::new_run_id(),
@@ -113,7 +119,12 @@ impl Ledger {
                 ui.note("no unfinished evaluation of this plan: starting one");
             }
         }
-        Ok(Self { raw, history, stored })
+        Ok(Self { raw, history, stored, started })
+    }
+
+    /// Keeps what the evaluation is expected to take.
+    pub(super) fn predict(&mut self, prediction: Prediction) {
+        self.raw.plan.quote = Some(prediction);
     }
 
     /// Takes up a tier. Its name must tell it from the others.
@@ -175,6 +186,8 @@ impl Ledger {
         if !interrupted {
             self.raw.run.finished_at = Some(clock::now());
         }
+        let whole = self.history.as_ref().map_or_else(|| Some(self.started.elapsed()), |(_, run)| run.elapsed());
+        self.raw.plan.took = whole.map(|whole| Tally::of(&self.raw.cells).outcome(whole, Some(&self.raw.cost)));
         let record = Record::from_raw(self.raw)?;
         if let Some((history, run)) = &mut self.history {
             if interrupted {

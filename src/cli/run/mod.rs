@@ -3,10 +3,10 @@
 //! The order of work: resolve the ladder, say what it will take, load every tier, measure speed interleaved, then judge
 //! the tiers from the cheapest up. Every cell is committed to the history when it completes.
 
+mod ask;
 pub(super) mod energy;
 mod judge;
 mod ladder;
-mod quote;
 mod speed;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::cost_args::{self, CostArgs};
 use super::engine_args::EngineArgs;
 use super::meter_args::MeterArgs;
+use super::quote::{self, Tally};
 use super::{OutputFormat, Ui, interrupt};
 use crate::cost::Assumptions;
 use crate::decide::Rule;
@@ -125,14 +126,11 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     let sysfs = SysFs::new(&ui.sysfs_root);
     let host = HostFacts::read(&sysfs);
     let mut history = History::open_default()?;
-    let quote = quote::quote(&specs, &options, &workloads, &tasks, &host, &history, &cost, args)?;
+    let quote = quote::quote(&args.ask(&specs, &workloads, &tasks, &cost)?, &options, &host, Some(&history))?;
     if args.dry_run {
-        return quote::print(&quote, args.output, ui);
+        return quote.print(args.output, ui);
     }
-    ui.note(quote.sentence());
-    for warning in quote.warnings() {
-        ui.warn(warning);
-    }
+    quote.announce(ui);
 
     let rungs = ladder::resolve(&specs, &options, ui)?;
     let plan = Plan {
@@ -145,7 +143,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
         version: env!("CARGO_PKG_VERSION"),
     };
     let title = format!("run {}", specs.iter().map(|s| s.spec.as_str()).collect::<Vec<_>>().join(" "));
-    let open = history.open_run(&plan_hash(&plan)?, &title, args.resume)?;
+    let open = history.open_run(&plan_hash(&plan)?, &title, args.resume)?.since(started);
     let stored = if open.resumed { history.finished_cells(&open.id)? } else { Vec::new() };
     if open.resumed {
         ui.note(format_args!("resuming run {}: {} cells are stored", open.id, stored.len()));
@@ -175,9 +173,11 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     run.raw.run.started_at = run.open.started_at.clone();
     run.raw.plan.quote = Some(quote.prediction());
     run.execute()?;
-    let took = quote::took(&run.raw, started.elapsed());
-    ui.note(quote.outcome(&took));
-    run.raw.plan.took = Some(took);
+    run.raw.plan.took = run.open.elapsed().map(|whole| Tally::of(&run.raw.cells).outcome(whole, Some(&run.raw.cost)));
+    match &run.raw.plan.took {
+        Some(took) => quote.compare(took, ui),
+        None => ui.note("what this run took is unknown: an older version began it and kept no time"),
+    }
     let record = run.finish()?;
     if let Some(path) = &args.record {
         write_atomically(path, Json.render(&record)?.as_bytes())?;

@@ -15,10 +15,15 @@ use crate::store::cell::{Cell, Outcome, Subject};
 use crate::store::clock;
 
 /// Share of the budget that speed may take; the rest is for judging.
-pub(super) const SPEED_SHARE: f64 = 0.4;
+const SPEED_SHARE: f64 = 0.4;
 
 /// Time of a cell's trials, and of its warm-up, at most.
-pub(super) const CELL_MOST: Duration = Duration::from_secs(20);
+const CELL_MOST: Duration = Duration::from_secs(20);
+
+/// Time of a cell's trials, and of its warm-up, among so many.
+pub(super) fn per_cell(budget: Duration, cells: usize) -> Duration {
+    budget.mul_f64(SPEED_SHARE / cells.max(1) as f64).min(CELL_MOST)
+}
 
 impl Run<'_> {
     pub(super) fn measure_speed(&mut self) -> Result<()> {
@@ -79,10 +84,10 @@ impl Run<'_> {
         if cells.is_empty() {
             return Ok(Vec::new());
         }
-        let per_cell = self.budget.mul_f64(SPEED_SHARE / cells.len() as f64);
+        let per_cell = per_cell(self.budget, cells.len());
         let protocol = Protocol {
-            budget: per_cell.min(CELL_MOST),
-            warmup_budget: per_cell.min(CELL_MOST),
+            budget: per_cell,
+            warmup_budget: per_cell,
             energy_window: self.metering.advised_window().min(per_cell),
             seed: self.args.seed,
             ..Protocol::default()
