@@ -19,7 +19,7 @@
     const machines = [...new Set(points.map((point) => point.machine))];
     const plot = Plot.plot({
       className: "plot", width: Math.max(300, figure.clientWidth), height: 340, style: { fontSize: "12px" },
-      marginLeft: 50, marginBottom: 42, marginTop: 24,
+      marginLeft: 50, marginBottom: 42, marginTop: 24, insetLeft: 10, insetRight: 10,
       x: { type: "log", label: "$ per 1,000 solved items →", grid: true, ticks: figure.clientWidth < 500 ? 3 : 8, tickFormat: (x) => number(x) },
       y: { label: `↑ ${group.metric}`, grid: true, nice: true, tickFormat: (y) => `${Math.round(y * 100)} %` },
       color: { domain: machines, scheme: "observable10" }, symbol: { domain: machines.slice(0, 7) },
