@@ -269,7 +269,7 @@ impl Pair {
             "weak_alone": rated("weak", &ladder.weak),
             "cascade": cascade.map(|c| rated("cascade", c)),
             "strong_alone": rated("strong", &ladder.strong),
-            "others_alone": others.iter().enumerate().filter_map(|(i, (name, _))| Some(rated(name, ladder.others.get(i)?))).collect::<Vec<_>>(),
+            "others_alone": others.iter().zip(&ladder.others).map(|((name, _), alone)| rated(name, alone)).collect::<Vec<_>>(),
             "worth_it": cascade.map(|c| cascade::is_worth_it(items, &c.point)),
             "gain": cascade.and_then(|c| cascade::gain(items, &c.point)),
             "cheapest": ladder.cheapest().map(|rung| Self::name(rung, others)),
@@ -316,9 +316,8 @@ impl Pair {
             }
         }
         add(format!("strong: {}", self.strong.0), &ladder.strong.point, Some(&ladder.strong), false);
-        for (i, (name, _)) in others.iter().enumerate() {
-            let rated = ladder.others.get(i);
-            rated.into_iter().for_each(|rated| add(format!("alone: {name}"), &rated.point, Some(rated), false));
+        for ((name, _), rated) in others.iter().zip(&ladder.others) {
+            add(format!("alone: {name}"), &rated.point, Some(rated), false);
         }
         ui.line(table)?;
         let left: Vec<&String> =

@@ -9,7 +9,6 @@ mod likelihood;
 mod tests;
 mod written;
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use sha2::{Digest as _, Sha256};
@@ -204,23 +203,15 @@ impl Walk<'_> {
     fn blank(&self, item: &Item, effort: Effort) -> Result<ItemResult, QualityError> {
         let prompt = Sha256::digest(self.prompter.context(item)?);
         Ok(ItemResult {
-            item: item.id.clone(),
             level: item.level,
             template: item.template.clone(),
-            choices: Vec::new(),
-            answer: None,
-            raw: None,
-            score: 0.0,
-            parts: BTreeMap::new(),
-            pass: false,
-            confidence: None,
             n_prompt_tokens: effort.n_prompt,
             n_cached_tokens: effort.n_cached,
             n_gen_tokens: effort.n_gen,
             elapsed_ns: effort.elapsed_ns,
             finish_reason: FinishReason::Context,
             prompt_sha256: prompt.iter().map(|byte| format!("{byte:02x}")).collect(),
-            joules: None,
+            ..ItemResult::unjudged(&item.id)
         })
     }
 }

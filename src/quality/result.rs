@@ -72,9 +72,8 @@ pub struct ItemResult {
     pub joules: Option<f64>,
 }
 
-#[cfg(test)]
 impl ItemResult {
-    /// An item that nothing is known of yet: tests fill in what they are about.
+    /// An item that nothing is known of yet.
     pub(crate) fn unjudged(item: &str) -> Self {
         Self {
             item: item.into(),
