@@ -222,6 +222,12 @@ impl State {
         }
     }
 
+    /// Item the decision fell at; `None` while undecided.
+    #[must_use]
+    pub fn decided_at(&self) -> Option<u64> {
+        self.decided.map(|(_, n)| n)
+    }
+
     /// The verdict so far.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
@@ -271,7 +277,7 @@ impl State {
             interval,
             ln_e_clear: finite(clear),
             ln_e_fail: finite(fail),
-            decided_at: self.decided.map(|(_, n)| n),
+            decided_at: self.decided_at(),
             statement: self.rule.statement(&verdict),
         }
     }
@@ -424,8 +430,8 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn a_state_agrees_with_its_boundaries_and_resumes(seed: u64, p in 0.2f64..1.0, cut in 0u64..80, tiers in 1u32..7) {
-            let rule = Rule { tiers, ..rule(0.7) };
+        fn a_state_agrees_with_its_boundaries_and_resumes(seed: u64, p in 0.2f64..1.0, cut in 0u64..80, tiers in 1u32..7, margin in prop_oneof![Just(0.0), Just(0.05)]) {
+            let rule = Rule { tiers, margin, ..rule(0.7) };
             let boundaries = rule.boundaries(80);
             let mut state = State::new(rule).unwrap();
             let mut random = SplitMix64::new(seed);
