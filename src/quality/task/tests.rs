@@ -58,6 +58,51 @@ fn support_tickets_are_balanced_over_labels_and_levels() {
 }
 
 #[test]
+fn what_every_source_file_says_of_its_data_is_so() {
+    /// The number in front of `after`, behind `before`: `240` of `| items | 240: 60 templates …`.
+    fn number(text: &str, before: &str, after: &str) -> Option<usize> {
+        text.match_indices(before).find_map(|(at, _)| {
+            let rest = &text[at + before.len()..];
+            let end = rest.find(|c: char| !c.is_ascii_digit())?;
+            rest[end..].starts_with(after).then(|| rest[..end].parse().ok())?
+        })
+    }
+    for (name, files) in super::embedded::TASKS {
+        let task = Task::load(name).unwrap();
+        let (_, source) = files.iter().find(|(file, _)| *file == "SOURCE.md").unwrap();
+        let row = |key: &str| source.lines().find(|line| line.starts_with(&format!("| {key} |"))).unwrap();
+        assert_eq!(source.lines().find(|line| !line.is_empty()), Some(format!("# {name}").as_str()));
+
+        let items = row("items");
+        assert_eq!(number(items, "| items | ", ":"), Some(task.items.len()), "{name}: {items}");
+        assert!(source.contains(&format!("\n{} ", task.items.len())), "{name}: the first sentence counts the items");
+        let (core, drawn): (Vec<_>, Vec<_>) =
+            task.items.iter().partition(|item| item.template.as_deref().is_some_and(|name| name.contains("core-")));
+        let hand_written = number(items, " + ", " hand-written");
+        assert_eq!(hand_written, Some(core.len()), "{name}: {items}");
+        let templates: BTreeSet<_> = drawn.iter().map(|item| item.template.as_deref().unwrap()).collect();
+        let said = ["templates", "layouts", "question templates"]
+            .iter()
+            .find_map(|word| number(items, ": ", &format!(" {word} ×")));
+        assert_eq!(said, Some(templates.len()), "{name}: {items}");
+
+        let levels = row("levels");
+        let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+        task.items.iter().for_each(|item| *counts.entry(item.level.unwrap()).or_default() += 1);
+        for (level, count) in counts {
+            let said = [" items)", ")"].iter().find_map(|after| number(levels, &format!(" {level} ("), after));
+            assert_eq!(said, Some(count), "{name}: level {level} in {levels}");
+        }
+
+        let shots = files.iter().find(|(file, _)| *file == "shots.jsonl").unwrap().1.lines().count();
+        let examples = row("worked examples");
+        assert_eq!(number(examples, "`shots.jsonl`: ", ","), Some(shots), "{name}: {examples}");
+        let version = task.version.as_deref().unwrap();
+        assert_eq!(row("version"), format!("| version | {version} |"), "{name}");
+    }
+}
+
+#[test]
 fn the_generator_writes_the_committed_items_byte_for_byte() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tasks");
     for (name, _) in super::embedded::TASKS {
