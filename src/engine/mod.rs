@@ -352,29 +352,25 @@ pub fn logprob(logits: &[f32], token: u32) -> Option<f64> {
     (!lp.is_nan()).then_some(lp)
 }
 
-/// `ln Σ exp(logits)`, computed from the maximum down in f64.
+/// `ln Σ exp(logits)`, computed from the maximum down in f64; NaN if a logit is, −∞ for an empty row.
 #[must_use]
 pub fn logsumexp(logits: &[f32]) -> f64 {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    if !max.is_finite() {
-        return f64::from(max);
+    match native::logits::max(logits) {
+        None => f64::NAN,
+        Some(max) if max.is_finite() => f64::from(max) + native::logits::sum_exp(logits, max).ln(),
+        Some(max) => f64::from(max),
     }
-    f64::from(max) + logits.iter().map(|&x| f64::from(x - max).exp()).sum::<f64>().ln()
 }
 
 /// Index of the largest logit, ties to the lowest id; `None` for an empty row or one with a NaN.
 #[must_use]
 pub fn argmax(logits: &[f32]) -> Option<u32> {
-    let mut best: Option<(usize, f32)> = None;
-    for (i, &x) in logits.iter().enumerate() {
-        if x.is_nan() {
-            return None;
-        }
-        if best.is_none_or(|(_, b)| x > b) {
-            best = Some((i, x));
-        }
-    }
-    best.and_then(|(i, _)| u32::try_from(i).ok())
+    const BLOCK: usize = 256;
+    let max = native::logits::max(logits)?;
+    // Block by block without a way out inside, so that the search is vectorised.
+    let block = logits.chunks(BLOCK).position(|block| block.iter().fold(false, |seen, &x| seen | (x == max)))?;
+    let within = logits[block * BLOCK..].iter().position(|&x| x == max)?;
+    u32::try_from(block * BLOCK + within).ok()
 }
 
 /// Checks a batch against the engine's limits before anything is changed: live sequences, positions in order, context,

@@ -187,7 +187,7 @@ impl Walk<'_> {
         next: &mut Option<R>,
         build: impl Fn(&Item) -> Result<R, QualityError>,
     ) -> Result<Vec<(&'i Item, R)>, QualityError> {
-        let mut room = self.engine.room();
+        let mut room = self.engine.room::<R>();
         let mut group = Vec::new();
         for item in items {
             let request = next.take().map_or_else(|| build(item), Ok)?;

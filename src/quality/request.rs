@@ -20,6 +20,9 @@ pub struct TextRequest {
 
 /// What a request needs of the engine.
 pub trait Request {
+    /// Whether the model writes behind the prompt, token by token.
+    const WRITES: bool;
+
     /// Its prompt; not empty.
     fn context(&self) -> &[u32];
 
@@ -28,6 +31,8 @@ pub trait Request {
 }
 
 impl Request for ChoiceRequest {
+    const WRITES: bool = false;
+
     fn context(&self) -> &[u32] {
         &self.context
     }
@@ -38,6 +43,8 @@ impl Request for ChoiceRequest {
 }
 
 impl Request for TextRequest {
+    const WRITES: bool = true;
+
     fn context(&self) -> &[u32] {
         &self.context
     }

@@ -5,6 +5,7 @@
 //! weights   tensors, checked and repacked        simd rows  everything between products, vectorised
 //! kv        blocks of keys and values, shared    attention  one algorithm for prompts and single tokens
 //! graph     the forward pass, one job            pool memory workspace   threads and buffers
+//! logits    a row's maximum and sum
 //! ```
 //!
 //! Results have the same bits on any number of threads, however a prompt is cut into batches and whichever rows want
@@ -17,6 +18,7 @@ mod hparams;
 pub mod kernels;
 mod kv;
 mod load;
+pub(super) mod logits;
 mod memory;
 mod pool;
 mod rope;

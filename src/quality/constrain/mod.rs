@@ -7,7 +7,6 @@ mod labels;
 mod schema;
 
 use super::QualityError;
-use crate::engine::argmax;
 
 pub use labels::Labels;
 pub use schema::{Schema, check_schema};
@@ -38,30 +37,33 @@ pub trait Constraint: std::fmt::Debug {
     fn take(&mut self, token: u32) -> Result<bool, QualityError>;
 }
 
-/// The likeliest token that may come next, ties to the lowest id; `None` if the answer should stop here, or if the logits
-/// hold a NaN or are too few.
+/// The likeliest token that may come next, ties to the lowest id, given the `favourite` of all tokens; `None` if the answer
+/// should stop here, or if the logits are too few. NaN is never likeliest.
 #[must_use]
-pub fn likeliest(next: &Next, logits: &[f32]) -> Option<u32> {
-    let best = argmax(logits)?;
-    let among = |ids: &mut dyn Iterator<Item = u32>| {
-        let mut found: Option<(u32, f32)> = None;
-        for id in ids {
-            let Some(&logit) = logits.get(id as usize) else { continue };
-            if found.is_none_or(|(known, most)| logit > most || (logit == most && id < known)) {
-                found = Some((id, logit));
-            }
+pub fn likeliest(next: &Next, logits: &[f32], favourite: u32) -> Option<u32> {
+    let mut found: Option<(u32, f32)> = None;
+    let mut offer = |id: u32| {
+        let Some(&logit) = logits.get(id as usize) else { return };
+        if found.is_none_or(|(known, most)| logit > most || (logit == most && id < known)) {
+            found = Some((id, logit));
         }
-        found.map(|(id, _)| id)
     };
     match next {
-        Next::Tokens(ids) => among(&mut ids.iter().copied()),
-        Next::Optional(ids) => ids.contains(&best).then_some(best),
-        Next::Mask(words) if is_set(words, best) => Some(best),
+        Next::Optional(ids) => return ids.contains(&favourite).then_some(favourite),
+        Next::Mask(words) if is_set(words, favourite) => return Some(favourite),
+        Next::Tokens(ids) => ids.iter().copied().for_each(offer),
+        // Most masks allow a few ids of a large vocabulary: word by word, only what is set is looked at.
         Next::Mask(words) => {
-            let n = u32::try_from(logits.len()).unwrap_or(u32::MAX);
-            among(&mut (0..n).filter(|&id| is_set(words, id)))
+            for (&word, first) in words.iter().zip((0u32..).step_by(32)) {
+                let mut left = word;
+                while left != 0 {
+                    offer(first + left.trailing_zeros());
+                    left &= left - 1;
+                }
+            }
         }
     }
+    found.map(|(id, _)| id)
 }
 
 fn is_set(words: &[u32], id: u32) -> bool {
@@ -75,13 +77,22 @@ mod tests {
     #[test]
     fn the_likeliest_allowed_token_wins_and_ties_go_to_the_lowest() {
         let logits = [0.0, 3.0, 2.0, 2.0, 5.0];
-        assert_eq!(likeliest(&Next::Tokens(vec![3, 2, 0]), &logits), Some(2));
-        assert_eq!(likeliest(&Next::Mask(vec![0b01101]), &logits), Some(2));
-        assert_eq!(likeliest(&Next::Mask(vec![0b10000]), &logits), Some(4));
-        assert_eq!(likeliest(&Next::Optional(vec![1, 2]), &logits), None);
-        assert_eq!(likeliest(&Next::Optional(vec![1, 4]), &logits), Some(4));
-        assert_eq!(likeliest(&Next::Mask(vec![]), &logits), None);
-        assert_eq!(likeliest(&Next::Tokens(vec![9]), &logits), None);
-        assert_eq!(likeliest(&Next::Tokens(vec![0]), &[f32::NAN, 1.0]), None);
+        let likeliest = |next: &Next| super::likeliest(next, &logits, 4);
+        assert_eq!(likeliest(&Next::Tokens(vec![3, 2, 0])), Some(2));
+        assert_eq!(likeliest(&Next::Mask(vec![0b01101])), Some(2));
+        assert_eq!(likeliest(&Next::Mask(vec![0b10000])), Some(4));
+        assert_eq!(likeliest(&Next::Optional(vec![1, 2])), None);
+        assert_eq!(likeliest(&Next::Optional(vec![1, 4])), Some(4));
+        assert_eq!(likeliest(&Next::Mask(vec![])), None);
+        assert_eq!(likeliest(&Next::Tokens(vec![9])), None);
+    }
+
+    #[test]
+    fn a_mask_of_many_words_is_searched_to_its_end() {
+        let mut logits = vec![0.0; 100];
+        (logits[3], logits[64], logits[70], logits[99]) = (9.0, 1.0, 2.0, 2.0);
+        assert_eq!(likeliest(&Next::Mask(vec![0, 0, 0b0100_0001, 1 << 3]), &logits, 3), Some(70));
+        // Bits beyond the logits are nobody's.
+        assert_eq!(likeliest(&Next::Mask(vec![0, 0, 1, 1 << 31]), &logits, 3), Some(64));
     }
 }

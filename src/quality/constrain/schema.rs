@@ -130,7 +130,8 @@ mod tests {
             if let Some(&byte) = wish.as_bytes().get(text.len()) {
                 logits[usize::from(byte)] = 2.0;
             }
-            let token = likeliest(&constraint.next().unwrap(), &logits).unwrap();
+            let favourite = crate::engine::argmax(&logits).unwrap();
+            let token = likeliest(&constraint.next().unwrap(), &logits, favourite).unwrap();
             let complete = constraint.take(token).unwrap();
             text.extend(u8::try_from(token));
             if complete || token == 256 || text.len() > 200 {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::QualityError;
 use super::request::Request;
+use crate::engine::native::kernels::AMX_MIN_ROWS;
 use crate::engine::{Batch, Engine, EngineError, SeqId};
 
 pub use choices::ChoiceOutcome;
@@ -20,6 +21,9 @@ pub use texts::TextOutcome;
 const BATCH_TOKENS: usize = 512;
 /// Logit rows wanted from one engine call; a row is `n_vocab` f32.
 const BATCH_ROWS: usize = 32;
+/// Texts written together: every step reads all weights once, whoever takes part. Fewer than [`AMX_MIN_ROWS`], so that a
+/// step's arithmetic, and with it the answer, is the same in any company.
+const TEXTS: usize = AMX_MIN_ROWS - 1;
 
 /// What one request cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,10 +116,12 @@ impl<'e> PrefixedEngine<'e> {
 
     /// Room for the requests of one call.
     #[must_use]
-    pub fn room(&self) -> Room {
-        let rows = if self.forks { BATCH_ROWS } else { 1 };
+    pub fn room<R: Request>(&self) -> Room {
+        // Prompts of texts are read once and then written behind for many steps: what counts is how many write together.
+        let (rows, tokens) = if R::WRITES { (TEXTS, TEXTS * BATCH_TOKENS) } else { (BATCH_ROWS, BATCH_TOKENS) };
+        let rows = if self.forks { rows } else { 1 };
         let seqs = (self.engine.facts().max_seqs as usize).saturating_sub(1);
-        Room { rows, seqs, tokens: BATCH_TOKENS, empty: true }
+        Room { rows, seqs, tokens, empty: true }
     }
 
     /// Whether the request can run together with those admitted before; the first one always can.
@@ -198,7 +204,9 @@ impl<'e> PrefixedEngine<'e> {
         for (row, token) in asked.iter().enumerate() {
             let not_a_number = EngineError::NotANumber { seq: token.seq.0, pos: token.pos };
             match logits.row(row) {
-                Some(values) if !values.iter().any(|x| x.is_nan()) => take(row, values)?,
+                Some(values) if !values.chunks(256).any(|some| some.iter().fold(false, |bad, x| bad | x.is_nan())) => {
+                    take(row, values)?;
+                }
                 _ => return Err(not_a_number.into()),
             }
         }

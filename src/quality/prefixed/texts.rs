@@ -131,7 +131,7 @@ impl Draft {
             argmax(logits).ok_or_else(|| EngineError::NotANumber { seq: self.seq.0, pos: position(self.ids.len()) })?;
         let token = match &mut self.constraint {
             None => favourite,
-            Some(constraint) => match likeliest(&constraint.next()?, logits) {
+            Some(constraint) => match likeliest(&constraint.next()?, logits, favourite) {
                 Some(token) => token,
                 None => {
                     self.ended = true;
