@@ -36,7 +36,7 @@ struct Problem {
 }
 
 impl Problem {
-    fn new(isa: Isa, ty: WeightType, rows: usize, bytes: usize) -> Self {
+    fn new(isa: Isa, ty: WeightType, rows: usize, bytes: usize, format: ActFormat) -> Self {
         let fits = "the shape is valid and memory suffices";
         // Small codes and scales: speed does not depend on them, but infinities would be unusual.
         let data = vec![0x11; N * ty.row_bytes(K).expect(fits)];
@@ -46,7 +46,7 @@ impl Problem {
         let weights: Vec<_> =
             (0..copies).map(|_| PackedMatrix::pack(&mut arena, ty, &data, N, K).expect(fits)).collect();
         let mut x = ActRows::new(isa, rows, K).expect(fits);
-        x.prepare(rows, K, weights[0].act_format(ActFormat::Q8)).expect(fits);
+        x.prepare(rows, K, weights[0].act_format(format)).expect(fits);
         let input: Vec<f32> = (0..K).map(|i| (i % 17) as f32 / 8.0 - 1.0).collect();
         for row in 0..rows {
             // SAFETY: no other thread knows of `x`.
@@ -82,10 +82,16 @@ fn each(mut run: impl FnMut(Isa, WeightType)) {
 }
 
 fn kernels(c: &mut Criterion) {
-    for (name, rows, bytes) in [("prefill", 512, 1), ("decode", 1, DECODE_BYTES), ("batch8", 8, DECODE_BYTES)] {
+    let groups = [
+        ("prefill", 512, 1, ActFormat::Q8),
+        ("decode", 1, DECODE_BYTES, ActFormat::Q8),
+        ("batch8", 8, DECODE_BYTES, ActFormat::Q8),
+        ("batch8_q16", 8, DECODE_BYTES, ActFormat::Q16),
+    ];
+    for (name, rows, bytes, format) in groups {
         let mut group = c.benchmark_group(name);
         each(|isa, ty| {
-            let mut problem = Problem::new(isa, ty, rows, bytes);
+            let mut problem = Problem::new(isa, ty, rows, bytes, format);
             group.throughput(Throughput::Elements(problem.macs()));
             group.bench_function(BenchmarkId::new(isa.name(), ty.name()), |b| b.iter(|| problem.run()));
         });
@@ -96,7 +102,7 @@ fn kernels(c: &mut Criterion) {
 fn decode_bytes(c: &mut Criterion) {
     let mut group = c.benchmark_group("decode_bytes");
     each(|isa, ty| {
-        let mut problem = Problem::new(isa, ty, 1, DECODE_BYTES);
+        let mut problem = Problem::new(isa, ty, 1, DECODE_BYTES, ActFormat::Q8);
         group.throughput(Throughput::Bytes(problem.bytes()));
         group.bench_function(BenchmarkId::new(isa.name(), ty.name()), |b| b.iter(|| problem.run()));
     });

@@ -46,7 +46,8 @@ pub(super) enum Form {
 /// Byte offsets in a [`Form::Int`] row, which starts with `k` codes or their high bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IntRow {
-    /// The low bytes of two-byte codes: a code is 256 · high + low, both signed.
+    /// The low bytes of two-byte codes: a code is 256 · high + low, both signed. Half a row away, so that the high and low
+    /// bytes of several rows are equally far apart: the rows of one tile register.
     pub(super) low: usize,
     /// f32 scale per 32.
     pub(super) scale: usize,
@@ -63,23 +64,38 @@ pub(super) struct IntRow {
 }
 
 impl IntRow {
+    /// One byte: codes, then the fields. Two: high bytes and the fields of halves, low bytes and the fields of blocks.
     pub(super) const fn new(k: usize, parts: usize) -> Self {
-        let (groups, codes) = (k / 32 * 4, k * parts);
-        let mut stride = (codes + 7 * groups).next_multiple_of(64);
-        if stride.is_multiple_of(1024) {
-            // Eight rows a power of two apart would share few cache sets.
-            stride += 64;
+        let groups = k / 32 * 4;
+        if parts == 1 {
+            let stride = unlike_a_page(k + 7 * groups);
+            return Self {
+                low: 0,
+                scale: k,
+                scaled_sum: k + groups,
+                neg_sum: k + 2 * groups,
+                scaled_sum16: k + 3 * groups,
+                neg_sum16: k + 5 * groups,
+                stride,
+            };
         }
+        let low = unlike_a_page(k + 4 * groups);
         Self {
-            low: k,
-            scale: codes,
-            scaled_sum: codes + groups,
-            neg_sum: codes + 2 * groups,
-            scaled_sum16: codes + 3 * groups,
-            neg_sum16: codes + 5 * groups,
-            stride,
+            low,
+            scale: low + k,
+            scaled_sum: low + k + groups,
+            neg_sum: low + k + 2 * groups,
+            scaled_sum16: k,
+            neg_sum16: k + 2 * groups,
+            stride: 2 * low,
         }
     }
+}
+
+/// A whole number of cache lines for `bytes`, no multiple of 1024: rows a power of two apart would share few cache sets.
+const fn unlike_a_page(bytes: usize) -> usize {
+    let lines = bytes.next_multiple_of(64);
+    if lines.is_multiple_of(1024) { lines + 64 } else { lines }
 }
 
 /// Activations of one product: up to a fixed number of rows, each quantized by whichever thread has it.

@@ -9,6 +9,7 @@
 //! left out is below 2⁻¹⁶ of a term.
 #![expect(unsafe_code, reason = "AMX has no intrinsics in stable Rust: inline assembly on raw pointers")]
 
+pub(super) mod integer;
 mod registers;
 
 use std::arch::x86_64::*;

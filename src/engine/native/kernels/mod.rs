@@ -16,8 +16,9 @@
 //! **Order of summation.** Integer sums are exact; the f32 sum over the blocks of k runs in the order of k, one
 //! accumulator per output, in every kernel. On one instruction set a row's result has the same bits whichever rows are
 //! multiplied with it and however the outputs are split. [`Isa::Avx2`] and [`Isa::Avx512Vnni`] agree in every bit as well;
-//! [`Isa::Portable`] rounds products and sums apart. [`Isa::Amx`] is [`Isa::Avx512Vnni`] below [`AMX_MIN_ROWS`] rows and
-//! the (closer) bfloat16 product from there on, which again does not depend on the number of rows.
+//! [`Isa::Portable`] rounds products and sums apart. [`Isa::Amx`] agrees with [`Isa::Avx512Vnni`] below [`AMX_MIN_ROWS`]
+//! rows, whether it multiplies the integers in tiles or not, and is the (closer) bfloat16 product from there on, which again
+//! does not depend on the number of rows.
 
 mod activations;
 #[cfg(target_arch = "x86_64")]
@@ -52,7 +53,7 @@ pub use weight_type::WeightType;
 
 use product::Product;
 
-/// Rows from which [`Isa::Amx`] uses its tiles: they hold 16, and weights are expanded to bfloat16 first.
+/// Rows from which [`Isa::Amx`] multiplies bfloat16: a tile holds 16 rows, and weights are expanded first.
 pub const AMX_MIN_ROWS: usize = 16;
 
 /// What can go wrong before a product starts.

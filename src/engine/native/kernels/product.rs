@@ -172,6 +172,10 @@ pub unsafe fn matmul(
             #[cfg(target_arch = "x86_64")]
             (_, Form::Bf16 { parts }) => super::amx::multiply(&product, parts, scratch.start()),
             #[cfg(target_arch = "x86_64")]
+            (Isa::Amx, Form::Int { parts: 2 }) if super::amx::integer::is_for(w.weight_type(), product.rows.len()) => {
+                super::amx::integer::multiply(&product, scratch.start());
+            }
+            #[cfg(target_arch = "x86_64")]
             (Isa::Avx512Vnni | Isa::Amx, _) => super::avx512::multiply(&product, scratch.start()),
             #[cfg(target_arch = "x86_64")]
             (Isa::Avx2, _) => super::avx2::multiply(&product, scratch.start()),

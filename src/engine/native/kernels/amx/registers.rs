@@ -8,15 +8,15 @@ use std::sync::OnceLock;
 /// Bytes of a tile register: 16 rows of 64.
 pub(in crate::engine::native) const TILE_BYTES: usize = 1024;
 
-/// Whether the processor has AMX for bfloat16 and the system lets us use it (Linux: on request, once per process).
+/// Whether the processor has AMX for bfloat16 and bytes and the system lets us use it (Linux: on request, once per process).
 pub(in crate::engine::native) fn is_available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| {
-        const AMX_BF16_AND_TILE: u32 = 1 << 22 | 1 << 24;
+        const BF16_TILE_INT8: u32 = 1 << 22 | 1 << 24 | 1 << 25;
         if !is_x86_feature_detected!("avx512bf16") || __cpuid_count(0, 0).eax < 7 {
             return false;
         }
-        __cpuid_count(7, 0).edx & AMX_BF16_AND_TILE == AMX_BF16_AND_TILE && request()
+        __cpuid_count(7, 0).edx & BF16_TILE_INT8 == BF16_TILE_INT8 && request()
     })
 }
 
@@ -34,7 +34,7 @@ fn request() -> bool {
     false
 }
 
-/// All eight tile registers as 16 rows of 64 bytes.
+/// The shapes of the tile registers.
 #[repr(C, align(64))]
 struct TileConfig {
     palette: u8,
@@ -44,24 +44,56 @@ struct TileConfig {
     rows: [u8; 16],
 }
 
-static CONFIG: TileConfig = TileConfig {
-    palette: 1,
-    start_row: 0,
-    reserved: [0; 14],
-    row_bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
-    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
-};
+impl TileConfig {
+    /// All eight as 16 rows of 64 bytes.
+    const WHOLE: Self = Self {
+        palette: 1,
+        start_row: 0,
+        reserved: [0; 14],
+        row_bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
+        rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
+    };
+
+    /// For products of `rows` rows of bytes with 32 columns: sums in 0 to 3, activations in 4 and 5, weights in 6 and 7.
+    const fn integers(rows: u8) -> Self {
+        Self {
+            row_bytes: [64, 64, 64, 64, 32, 32, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
+            rows: [rows, rows, rows, rows, rows, rows, 8, 8, 0, 0, 0, 0, 0, 0, 0, 0],
+            ..Self::WHOLE
+        }
+    }
+}
 
 /// The tile registers, configured for as long as this lives.
 pub(in crate::engine::native) struct Registers(());
 
 impl Registers {
+    /// For products of bfloat16: every register whole.
+    ///
     /// # Safety
     /// On a machine with AMX; no other `Registers` of this thread is alive.
     #[inline]
     pub(in crate::engine::native) unsafe fn configure() -> Self {
-        // SAFETY: the configuration is valid, and compiled code never uses tiles.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const CONFIG, options(nostack, readonly)) };
+        static WHOLE: TileConfig = TileConfig::WHOLE;
+        // SAFETY: passed on; the configuration is valid.
+        unsafe { Self::load(&WHOLE) }
+    }
+
+    /// For [`super::integer`]: at most 16 `rows`.
+    ///
+    /// # Safety
+    /// As [`configure`](Self::configure).
+    #[inline]
+    pub(super) unsafe fn configure_integers(rows: u8) -> Self {
+        debug_assert!((1..=16).contains(&rows));
+        // SAFETY: passed on; no register has more than 16 rows of 64 bytes.
+        unsafe { Self::load(&TileConfig::integers(rows)) }
+    }
+
+    #[inline]
+    unsafe fn load(config: &TileConfig) -> Self {
+        // SAFETY: the caller's configuration is valid, and compiled code never uses tiles.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const *config, options(nostack, readonly)) };
         Self(())
     }
 

@@ -108,34 +108,21 @@ unsafe fn some_rows<F: Format, const P: usize, const M: usize>(
                 let w = codes::<F>(p);
                 p = p.add(source.sub_bytes);
                 if F::PER_16 {
-                    let (s0, m0) = scale::<F>(source, heads, b, 2 * s);
-                    let (s1, m1) = scale::<F>(source, heads, b, 2 * s + 1);
+                    let scales = [scale::<F>(source, heads, b, 2 * s), scale::<F>(source, heads, b, 2 * s + 1)];
                     for (m, sum) in sums.iter_mut().enumerate() {
                         let x = rows[m];
-                        let d = _mm512_set1_ps(read(x, at.scale + 4 * sub));
                         let start = |half: usize| start::<F>(x, at.neg_sum16 + 8 * sub + 4 * half);
                         let i0 = dot::<P, 4>([w[0], w[1], w[2], w[3]], x.add(32 * sub), at.low, start(0));
                         let i1 = dot::<P, 4>([w[4], w[5], w[6], w[7]], x.add(32 * sub + 16), at.low, start(1));
-                        *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(i0), _mm512_mul_ps(s0, d), *sum);
-                        *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(i1), _mm512_mul_ps(s1, d), *sum);
-                        if F::MIN {
-                            let (a0, a1) = (at.scaled_sum16 + 8 * sub, at.scaled_sum16 + 8 * sub + 4);
-                            *sum = _mm512_fnmadd_ps(m0, _mm512_set1_ps(read(x, a0)), *sum);
-                            *sum = _mm512_fnmadd_ps(m1, _mm512_set1_ps(read(x, a1)), *sum);
-                        }
+                        *sum = add_halves::<F>(*sum, [i0, i1], &scales, x, &at, sub);
                     }
                 } else {
-                    let (scale, min) = scale::<F>(source, heads, b, s);
+                    let scale = scale::<F>(source, heads, b, s);
                     for (m, sum) in sums.iter_mut().enumerate() {
                         let x = rows[m];
-                        let d = _mm512_set1_ps(read(x, at.scale + 4 * sub));
                         let start = start::<F>(x, at.neg_sum + 4 * sub);
                         let i = dot::<P, 8>(w, x.add(32 * sub), at.low, start);
-                        *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(i), _mm512_mul_ps(scale, d), *sum);
-                        if F::MIN {
-                            let a = _mm512_set1_ps(read(x, at.scaled_sum + 4 * sub));
-                            *sum = _mm512_fnmadd_ps(min, a, *sum);
-                        }
+                        *sum = add_block::<F>(*sum, i, scale, x, &at, sub);
                     }
                 }
             }
@@ -146,16 +133,70 @@ unsafe fn some_rows<F: Format, const P: usize, const M: usize>(
     }
 }
 
+/// Adds what the integer sum of 32 columns, part `sub` of row `x`, stands for: `scale` is the weights' scale and minimum.
+///
+/// # Safety
+/// AVX-512; the row has that part.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[inline]
+pub(in super::super) unsafe fn add_block<F: Format>(
+    sum: __m512,
+    i: __m512i,
+    (scale, min): (__m512, __m512),
+    x: *const u8,
+    at: &IntRow,
+    sub: usize,
+) -> __m512 {
+    // SAFETY: the fields of the caller's part.
+    unsafe {
+        let d = _mm512_set1_ps(read(x, at.scale + 4 * sub));
+        let sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(i), _mm512_mul_ps(scale, d), sum);
+        if !F::MIN {
+            return sum;
+        }
+        _mm512_fnmadd_ps(min, _mm512_set1_ps(read(x, at.scaled_sum + 4 * sub)), sum)
+    }
+}
+
+/// As [`add_block`], where each 16 columns have a scale and a minimum.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[inline]
+unsafe fn add_halves<F: Format>(
+    sum: __m512,
+    [i0, i1]: [__m512i; 2],
+    [(s0, m0), (s1, m1)]: &[(__m512, __m512); 2],
+    x: *const u8,
+    at: &IntRow,
+    sub: usize,
+) -> __m512 {
+    // SAFETY: the fields of the caller's part.
+    unsafe {
+        let d = _mm512_set1_ps(read(x, at.scale + 4 * sub));
+        let sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(i0), _mm512_mul_ps(*s0, d), sum);
+        let sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(i1), _mm512_mul_ps(*s1, d), sum);
+        if !F::MIN {
+            return sum;
+        }
+        let (a0, a1) = (at.scaled_sum16 + 8 * sub, at.scaled_sum16 + 8 * sub + 4);
+        let sum = _mm512_fnmadd_ps(*m0, _mm512_set1_ps(read(x, a0)), sum);
+        _mm512_fnmadd_ps(*m1, _mm512_set1_ps(read(x, a1)), sum)
+    }
+}
+
 #[inline]
 unsafe fn read<T>(x: *const u8, at: usize) -> T {
     // SAFETY: the caller's field exists.
     unsafe { x.add(at).cast::<T>().read_unaligned() }
 }
 
-/// What an integer sum starts from: minus the offset of the codes times the sum of the activations.
+/// What an integer sum starts from: minus the offset of the codes times the sum of the activations, whose negative is at
+/// `neg_sum`.
+///
+/// # Safety
+/// AVX-512; the row has that field.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 #[inline]
-unsafe fn start<F: Format>(x: *const u8, neg_sum: usize) -> __m512i {
+pub(in super::super) unsafe fn start<F: Format>(x: *const u8, neg_sum: usize) -> __m512i {
     if F::SHIFT == 0 {
         return _mm512_setzero_si512();
     }

@@ -12,8 +12,9 @@ use super::activations::Form;
 use super::product::Product;
 
 pub(super) use float::load as load_float;
+pub(super) use integer::{add_block, start};
 pub(super) use quantize::quantize;
-pub(super) use read::{ask_ahead, codes, heads, scale};
+pub(super) use read::{ask_ahead, ask_far_ahead, codes, heads, scale};
 
 /// Computes a product whose activations are in [`Form::Int`] or [`Form::F32`].
 ///

@@ -17,13 +17,19 @@ const NEAR: usize = 1024;
 /// Asks for the lines that many bytes beyond 32 columns, and moves on by those. Nothing is read: any address will do.
 #[inline(always)]
 pub(in super::super) fn ask_ahead<F: Format>(at: &mut *const u8) {
+    ask_far_ahead::<F>(at, FAR);
+}
+
+/// [`ask_ahead`] with another distance for the second-level cache.
+#[inline(always)]
+pub(in super::super) fn ask_far_ahead<F: Format>(at: &mut *const u8, far: usize) {
     if F::EXPANDED {
         return;
     }
     for line in 0..F::LINES {
         // SAFETY: prefetching never faults.
         unsafe {
-            _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(FAR + line * 64).cast());
+            _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(far + line * 64).cast());
             _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(NEAR + line * 64).cast());
         }
     }
