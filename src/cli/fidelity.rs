@@ -169,8 +169,12 @@ fn compared(
         let mut summaries = against_base(&file.name, &mut candidates)?.into_iter();
         let (Some(Some(summary)), alone) = (summaries.next(), summaries.next().flatten()) else { continue };
         let mut value = described(&file.name, file, base, &summary);
+        let facts = candidates[0].facts();
+        value["isa"] = facts.isa.clone().into();
+        value["activations"] = facts.activations.clone().into();
         value["noise_kld"] = noise.as_ref().map(|noise| noise.mean_kld).into();
         value["weights_alone_kld"] = alone.map(|summary| summary.mean_kld.value).into();
+        value["weights_alone_same_top_pct"] = alone.map(|summary| 100.0 * summary.same_top.value).into();
         rows.push(Row { value, tier: file.name.clone() });
     }
     Ok((rows, noise))
