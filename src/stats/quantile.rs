@@ -73,6 +73,22 @@ pub(super) fn nearest_rank(n: usize, p: f64) -> usize {
     (rank as usize).clamp(1, n) - 1
 }
 
+/// Quantiles of whole numbers by nearest rank, as [`Sorted::nearest_rank`] takes them, without sorting all of them: `p`
+/// ascends. `None` for an empty sample.
+#[must_use]
+pub fn nearest_ranks<const P: usize>(samples: &mut [u64], p: [f64; P]) -> Option<[u64; P]> {
+    let n = samples.len();
+    let (mut ranks, mut passed) = ([0; P], 0);
+    for (rank, &p) in ranks.iter_mut().zip(&p) {
+        // What lies before an earlier rank is smaller.
+        let rest = samples.get_mut(passed..).filter(|rest| !rest.is_empty())?;
+        let place = nearest_rank(n, p).max(passed);
+        *rank = *rest.select_nth_unstable(place - passed).1;
+        passed = place;
+    }
+    Some(ranks)
+}
+
 /// Median of a sample; `None` if it is empty or holds a non-finite value.
 #[must_use]
 pub fn median(samples: &[f64]) -> Option<f64> {
@@ -174,6 +190,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn ranks_are_those_of_the_sorted_sample(
+            mut xs in prop::collection::vec(0_u64..50, 0..60),
+            mut p in prop::array::uniform4(0.0f64..=1.0),
+        ) {
+            p.sort_by(f64::total_cmp);
+            let sorted = Sorted::from_vec(xs.iter().map(|&x| x as f64).collect());
+            let ranks = nearest_ranks(&mut xs, p).map(|ranks| ranks.map(|x| x as f64));
+            prop_assert_eq!(ranks, sorted.map(|sorted| p.map(|p| sorted.nearest_rank(p))));
+        }
+
         #[test]
         fn quantiles_do_not_depend_on_order(mut xs in prop::collection::vec(-1e6f64..1e6, 1..40), p in 0.0f64..=1.0) {
             let before = Sorted::new(&xs).unwrap();

@@ -17,53 +17,135 @@ pub(super) const MAX_VALUES: usize = u8::MAX as usize;
 /// Tables one thread keeps, bytes; a table takes [`RESAMPLES`] bytes a value. All numbers of trials up to 60 fit.
 const KEPT: usize = 20 << 20;
 
-/// Resamples drawn side by side; divides [`RESAMPLES`].
-const BLOCK: usize = 100;
+/// Draws one thread keeps, 2 bytes each: those of samples of up to 64 values.
+const KEPT_DRAWS: usize = 64 * RESAMPLES;
+
+/// Resamples that are counted side by side, a byte each; divides [`RESAMPLES`].
+const LANES: usize = 16;
 
 /// How often each resample draws each of `n` values.
 pub(super) struct Resamples {
     n: usize,
-    /// `[n][RESAMPLES]`: all resamples' counts of the first value, then of the second …
+    /// `[RESAMPLES / LANES][n][LANES]`: what is added up together stands together.
     counts: Vec<u8>,
 }
 
+/// The tables of one seed.
+#[derive(Default)]
+struct Family {
+    /// By number of values.
+    tables: HashMap<usize, Rc<Resamples>>,
+    /// How often one was asked for.
+    asked: u64,
+}
+
+impl Family {
+    fn bytes(&self) -> usize {
+        self.tables.values().map(|table| table.counts.len()).sum()
+    }
+}
+
+/// What a thread remembers of pure functions: nothing but time depends on what it holds.
+#[derive(Default)]
+struct Memo {
+    by_seed: HashMap<u64, Family>,
+    /// The upper 16 bits of the numbers one seed's generator makes: samples of every size are drawn from the same ones.
+    draws: Vec<u16>,
+    seed: u64,
+}
+
 thread_local! {
-    /// By number of values and seed. A memo of a pure function: nothing but time depends on what it holds.
-    static TABLES: RefCell<HashMap<(usize, u64), Rc<Resamples>>> = RefCell::default();
+    static MEMO: RefCell<Memo> = RefCell::default();
+}
+
+impl Memo {
+    fn table(&mut self, n: usize, seed: u64) -> Rc<Resamples> {
+        let family = self.by_seed.entry(seed).or_default();
+        family.asked += 1;
+        if let Some(known) = family.tables.get(&n) {
+            return Rc::clone(known);
+        }
+        let table = Rc::new(Resamples::draw(n, &self.draws(n, seed)));
+        self.make_room(seed, table.counts.len());
+        self.by_seed.entry(seed).or_default().tables.insert(n, Rc::clone(&table));
+        table
+    }
+
+    /// The first numbers of the generator `seed`: `n` values need `n` of them for each resample.
+    fn draws(&mut self, n: usize, seed: u64) -> Draws<'_> {
+        let wanted = (n * RESAMPLES).min(KEPT_DRAWS);
+        if self.seed != seed {
+            self.draws.clear();
+            self.seed = seed;
+        }
+        if self.draws.len() < wanted {
+            let random = SplitMix64::new(seed);
+            let upper = |place: usize| (random.after(place as u64).next_u64() >> 48) as u16;
+            self.draws.extend((self.draws.len()..wanted).map(upper));
+        }
+        Draws { upper: &self.draws, random: SplitMix64::new(seed) }
+    }
+
+    /// Forgets whole seeds, those first that were asked for least: one record's own seed goes before the default one,
+    /// which most records share.
+    fn make_room(&mut self, seed: u64, bytes: usize) {
+        while self.by_seed.values().map(Family::bytes).sum::<usize>() + bytes > KEPT {
+            let others = self.by_seed.iter().filter(|(other, family)| **other != seed && !family.tables.is_empty());
+            let least = others.min_by_key(|(_, family)| family.asked).map_or(seed, |(&other, _)| other);
+            if self.by_seed.remove(&least).is_none_or(|family| family.tables.is_empty()) {
+                return;
+            }
+        }
+    }
+}
+
+/// The numbers of a generator by their place.
+struct Draws<'a> {
+    /// The upper 16 bits of the first of them.
+    upper: &'a [u16],
+    random: SplitMix64,
+}
+
+impl Draws<'_> {
+    /// The indices of one resample: those of the upper 16 bits of its numbers, unless what the others add could reach
+    /// the next index.
+    fn indices(&self, resample: usize, indices: &mut [u8]) {
+        let n = indices.len();
+        let first = resample * n;
+        if let Some(upper) = self.upper.get(first..first + n) {
+            let mut most = 0;
+            for i in 0..n {
+                indices[i] = ((u32::from(upper[i]) * n as u32) >> 16) as u8;
+                most = most.max(upper[i].wrapping_mul(n as u16));
+            }
+            if usize::from(most) <= 0x1_0000 - n {
+                return;
+            }
+        }
+        let mut random = self.random.after(first as u64);
+        indices.fill_with(|| random.index(n) as u8);
+    }
 }
 
 impl Resamples {
     /// The table of `n` values; `None` for more than [`MAX_VALUES`].
     pub(super) fn of(n: usize, seed: u64) -> Option<Rc<Self>> {
-        if n > MAX_VALUES {
-            return None;
-        }
-        TABLES.with_borrow_mut(|tables| {
-            if let Some(known) = tables.get(&(n, seed)) {
-                return Some(Rc::clone(known));
-            }
-            let table = Rc::new(Self::draw(n, seed));
-            let kept: usize = tables.values().map(|table| table.counts.len()).sum();
-            if kept + table.counts.len() > KEPT {
-                tables.clear();
-            }
-            tables.insert((n, seed), Rc::clone(&table));
-            Some(table)
-        })
+        (n <= MAX_VALUES).then(|| MEMO.with_borrow_mut(|memo| memo.table(n, seed)))
     }
 
-    fn draw(n: usize, seed: u64) -> Self {
+    fn draw(n: usize, draws: &Draws<'_>) -> Self {
         let mut counts = vec![0; n * RESAMPLES];
-        // The first draw of every resample of a block, then the second …: two counts in a row are never the same byte,
-        // which the processor would have to wait for.
-        for block in (0..RESAMPLES).step_by(BLOCK) {
-            for draw in 0..n {
-                let mut random = SplitMix64::new(seed).after((block * n + draw) as u64);
-                for resample in block..block + BLOCK {
-                    counts[random.index(n) * RESAMPLES + resample] += 1;
-                    random = random.after(n as u64 - 1);
+        let mut indices = [0; MAX_VALUES];
+        let mut tile = [0; (MAX_VALUES + 1) * LANES];
+        for (number, counted) in counts.chunks_exact_mut((n * LANES).max(1)).enumerate() {
+            tile[..n * LANES].fill(0);
+            for lane in 0..LANES {
+                draws.indices(number * LANES + lane, &mut indices[..n]);
+                for &index in &indices[..n] {
+                    tile[usize::from(index) * LANES + lane] += 1;
                 }
             }
+            counted.copy_from_slice(&tile[..n * LANES]);
         }
         Self { n, counts }
     }
@@ -79,20 +161,29 @@ impl Resamples {
         let n = self.n;
         // The places of the two middle values of a resample: one place if n is odd.
         let (below, above) = (((n - 1) / 2) as u8, (n / 2) as u8);
-        let mut seen = [0_u8; RESAMPLES];
-        // How many of the sorted values lie before the one at either place.
-        let (mut lower, mut upper) = ([0_u8; RESAMPLES], [0_u8; RESAMPLES]);
-        for &value in order {
-            let counts = &self.counts[value * RESAMPLES..][..RESAMPLES];
-            for (((seen, count), lower), upper) in seen.iter_mut().zip(counts).zip(&mut lower).zip(&mut upper) {
-                *seen += count;
-                *lower += u8::from(*seen <= below);
-                *upper += u8::from(*seen <= above);
-            }
-        }
         let mut pairs = vec![0_usize; n * n];
-        for (&lower, &upper) in lower.iter().zip(&upper) {
-            pairs[usize::from(lower) * n + usize::from(upper)] += 1;
+        for counts in self.counts.chunks_exact((n * LANES).max(1)) {
+            let mut seen = [0_u8; LANES];
+            // How many of the sorted values lie before the one at either place.
+            let (mut lower, mut upper) = ([0_u8; LANES], [0_u8; LANES]);
+            for &value in order {
+                let counts: &[u8; LANES] = counts[value * LANES..].first_chunk()?;
+                for lane in 0..LANES {
+                    seen[lane] += counts[lane];
+                    lower[lane] += u8::from(seen[lane] <= below);
+                }
+                if below != above {
+                    for lane in 0..LANES {
+                        upper[lane] += u8::from(seen[lane] <= above);
+                    }
+                }
+            }
+            if below == above {
+                upper = lower;
+            }
+            for lane in 0..LANES {
+                pairs[usize::from(lower[lane]) * n + usize::from(upper[lane])] += 1;
+            }
         }
         // The same arithmetic as `Sorted::median`, so that both give the same bits.
         let median = |pair: usize| match (sorted[pair / n], sorted[pair % n]) {
@@ -128,16 +219,19 @@ mod tests {
 
     #[test]
     fn a_table_counts_what_the_generator_draws() {
-        let (n, seed) = (5, 11);
-        let table = Resamples::of(n, seed).unwrap();
-        let mut random = SplitMix64::new(seed);
-        for resample in 0..RESAMPLES {
-            let mut counts = [0_u8; 5];
-            for _ in 0..n {
-                counts[random.index(n)] += 1;
+        // The second from draws kept for the first, the third from none, the last from a generator.
+        for (n, seed) in [(5, 11), (7, 11), (3, 12), (5, 0), (70, 11)] {
+            let table = Resamples::of(n, seed).unwrap();
+            let mut random = SplitMix64::new(seed);
+            for resample in 0..RESAMPLES {
+                let mut counts = vec![0_u8; n];
+                for _ in 0..n {
+                    counts[random.index(n)] += 1;
+                }
+                let (tile, lane) = (resample / LANES * n * LANES, resample % LANES);
+                let stored: Vec<u8> = (0..n).map(|value| table.counts[tile + value * LANES + lane]).collect();
+                assert_eq!(stored, counts);
             }
-            let stored: Vec<u8> = (0..n).map(|value| table.counts[value * RESAMPLES + resample]).collect();
-            assert_eq!(stored, counts);
         }
     }
 
@@ -148,9 +242,15 @@ mod tests {
         assert!(!Rc::ptr_eq(&first, &Resamples::of(40, 2).unwrap()));
         for n in 2..120 {
             Resamples::of(n, 3).unwrap();
-            let kept: usize = TABLES.with_borrow(|tables| tables.values().map(|table| table.counts.len()).sum());
+            let kept: usize = MEMO.with_borrow(|memo| memo.by_seed.values().map(Family::bytes).sum());
             assert!(kept <= KEPT);
         }
+        for (seed, n) in (10..40).zip((20..).cycle()) {
+            Resamples::of(50, 5).unwrap();
+            Resamples::of(n, seed).unwrap();
+        }
+        let (often, once) = MEMO.with_borrow(|memo| (memo.by_seed.contains_key(&5), memo.by_seed.len()));
+        assert!(often && once < 30, "{once}");
         assert!(Resamples::of(MAX_VALUES, 4).is_some() && Resamples::of(MAX_VALUES + 1, 4).is_none());
     }
 }

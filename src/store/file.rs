@@ -44,7 +44,9 @@ pub(super) fn read_text(path: &Path) -> Result<String, StoreError> {
 /// [`StoreError::Io`], [`StoreError::TooLarge`].
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>, StoreError> {
     let file = File::open(path).map_err(StoreError::io("read", path))?;
-    let mut bytes = Vec::new();
+    // A hint only: a pipe has no length, and a file may grow.
+    let length = file.metadata().map_or(0, |meta| meta.len()).min(MAX_BYTES);
+    let mut bytes = Vec::with_capacity(length as usize + 1);
     // One byte more than allowed tells a file that grew or a pipe that never ends from one that fits.
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
     if bytes.len() as u64 > MAX_BYTES {

@@ -2,6 +2,7 @@
 //! form wants them: those are copied, not parsed and printed again.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt::Write as _;
 use std::ops::Range;
 
@@ -30,8 +31,15 @@ pub(super) fn members(text: &str) -> Option<Members> {
         loop {
             let name = scanner.name()?.into_owned();
             scanner.expect(b':')?;
+            // What stands between two values belongs to neither.
+            scanner.out.clear();
+            scanner.run = scanner.at;
             scanner.value(MAX_DEPTH - 1)?;
-            members.insert(name, std::mem::take(&mut scanner.out));
+            scanner.flush();
+            // One field is nearly all of a record: its form keeps the room made for all, the others' are copied.
+            let is_most = scanner.out.len() > scanner.out.capacity() / 2;
+            let form = if is_most { std::mem::take(&mut scanner.out) } else { scanner.out.as_str().to_owned() };
+            members.insert(name, form);
             if !scanner.goes_on(b'}')? {
                 break;
             }
@@ -42,40 +50,92 @@ pub(super) fn members(text: &str) -> Option<Members> {
 }
 
 /// Reads JSON from the front and appends it in canonical form. `None` from any of its steps means: this is no JSON.
+///
+/// Text that is canonical as it stands is not copied token by token but left as a run, until something has to be
+/// skipped, rewritten or moved.
 struct Scanner<'a> {
     text: &'a str,
     at: usize,
+    /// The text from here to `at` belongs to the output and is not in it yet.
+    run: usize,
     out: String,
-    /// Fields of the objects that are open, innermost last: name, and place in `out`. One allocation serves all objects.
-    fields: Vec<(Cow<'a, str>, Range<usize>)>,
-    unsorted: String,
+    /// Fields of the objects that are open, innermost last. One allocation serves all objects.
+    fields: Vec<Field<'a>>,
+    /// A copy of what is being sorted, or one number.
+    scratch: String,
+}
+
+/// A field of an open object.
+struct Field<'a> {
+    /// The name's first bytes as a number, which sorts as they do: most names differ there.
+    begins: u64,
+    name: Cow<'a, str>,
+    /// Its place in the output, run included, without the comma that follows it.
+    place: Range<usize>,
+}
+
+impl<'a> Field<'a> {
+    fn compare(&self, other: &Self) -> Ordering {
+        self.begins.cmp(&other.begins).then_with(|| self.name.cmp(&other.name))
+    }
 }
 
 impl<'a> Scanner<'a> {
     fn of(text: &'a str) -> Self {
-        Self { text, at: 0, out: String::new(), fields: Vec::new(), unsorted: String::new() }
+        let out = String::with_capacity(text.len());
+        Self { text, at: 0, run: 0, out, fields: Vec::new(), scratch: String::new() }
     }
 
     /// The next byte as it stands; `None` at the end.
+    #[inline]
     fn byte(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
     /// The next byte that is no whitespace, not taken.
+    #[inline]
     fn peek(&mut self) -> Option<u8> {
-        loop {
-            match self.byte()? {
-                b' ' | b'\n' | b'\r' | b'\t' => self.at += 1,
-                byte => return Some(byte),
-            }
+        match self.byte()? {
+            byte if byte > b' ' => Some(byte),
+            _ => self.skip_whitespace(),
         }
     }
 
+    fn skip_whitespace(&mut self) -> Option<u8> {
+        self.flush();
+        while matches!(self.byte(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+        self.run = self.at;
+        self.byte()
+    }
+
+    /// Appends the run.
+    fn flush(&mut self) {
+        self.out.push_str(&self.text[self.run..self.at]);
+        self.run = self.at;
+    }
+
+    /// Appends `known` in place of the text from `start` on.
+    fn replace(&mut self, start: usize, known: &str) {
+        self.out.push_str(&self.text[self.run..start]);
+        self.out.push_str(known);
+        self.run = self.at;
+    }
+
+    /// How long the output is with the run.
+    #[inline]
+    fn length(&self) -> usize {
+        self.out.len() + (self.at - self.run)
+    }
+
+    #[inline]
     fn expect(&mut self, byte: u8) -> Option<()> {
         (self.peek()? == byte).then(|| self.at += 1)
     }
 
     /// Whether another element follows; takes the comma or the closing byte.
+    #[inline]
     fn goes_on(&mut self, closing: u8) -> Option<bool> {
         let byte = self.peek()?;
         self.at += 1;
@@ -84,7 +144,7 @@ impl<'a> Scanner<'a> {
 
     /// Only whitespace is left.
     fn end(&mut self) -> Option<()> {
-        self.peek().is_none().then_some(())
+        self.peek().is_none().then(|| self.flush())
     }
 
     /// One value; `depth` is how many arrays and objects may still be opened.
@@ -101,104 +161,101 @@ impl<'a> Scanner<'a> {
     }
 
     fn literal(&mut self, literal: &str) -> Option<()> {
-        self.text.as_bytes()[self.at..].starts_with(literal.as_bytes()).then(|| {
-            self.at += literal.len();
-            self.out.push_str(literal);
-        })
+        self.text.as_bytes()[self.at..].starts_with(literal.as_bytes()).then(|| self.at += literal.len())
     }
 
     fn array(&mut self, depth: usize) -> Option<()> {
         self.at += 1;
-        self.out.push('[');
         if self.peek()? == b']' {
             self.at += 1;
-        } else {
-            loop {
-                self.value(depth)?;
-                if !self.goes_on(b']')? {
-                    break;
-                }
-                self.out.push(',');
+            return Some(());
+        }
+        loop {
+            self.value(depth)?;
+            if !self.goes_on(b']')? {
+                return Some(());
             }
         }
-        self.out.push(']');
-        Some(())
     }
 
-    /// Fields are written in the order in which they come, each with the comma that follows it, and sorted afterwards.
+    /// Fields are left in the order in which they come, and sorted at the end if they have to be.
     fn object(&mut self, depth: usize) -> Option<()> {
         self.at += 1;
-        self.out.push('{');
-        let (start, first) = (self.out.len(), self.fields.len());
         if self.peek()? == b'}' {
             self.at += 1;
-        } else {
-            loop {
-                let name = self.name()?;
-                let field = self.out.len();
-                match &name {
-                    Cow::Borrowed(plain) => self.out.extend(["\"", plain, "\""]),
-                    Cow::Owned(escaped) => write_string(escaped, &mut self.out),
-                }
-                self.expect(b':')?;
-                self.out.push(':');
-                self.value(depth)?;
-                self.out.push(',');
-                self.fields.push((name, field..self.out.len()));
-                if !self.goes_on(b'}')? {
-                    break;
-                }
+            return Some(());
+        }
+        let (start, first) = (self.length(), self.fields.len());
+        let mut is_sorted = true;
+        loop {
+            self.peek()?;
+            let from = self.length();
+            let name = self.name()?;
+            self.expect(b':')?;
+            self.value(depth)?;
+            let field = Field { begins: begins(&name), name, place: from..self.length() };
+            is_sorted &= self.fields[first..].last().is_none_or(|last| last.compare(&field).is_lt());
+            self.fields.push(field);
+            if !self.goes_on(b'}')? {
+                break;
             }
         }
-        self.sort(start, first);
-        if self.out.len() > start {
-            self.out.pop();
+        if !is_sorted {
+            self.sort(start, first);
         }
-        self.out.push('}');
+        self.fields.truncate(first);
         Some(())
     }
 
-    /// Sorts the fields from the `first` on, which stand in the output from `start` on, and forgets them.
+    /// Sorts the fields from the `first` on, which stand in the output from `start` on. The object is closed.
     fn sort(&mut self, start: usize, first: usize) {
+        self.flush();
         let fields = &mut self.fields[first..];
-        if !fields.is_sorted_by(|a, b| a.0 < b.0) {
-            // A stable sort: of fields of one name the last is the last.
-            fields.sort_by(|a, b| a.0.cmp(&b.0));
-            self.unsorted.clear();
-            self.unsorted.push_str(&self.out[start..]);
-            self.out.truncate(start);
-            for (i, (name, field)) in fields.iter().enumerate() {
-                if fields.get(i + 1).is_none_or(|(next, _)| next != name) {
-                    self.out.push_str(&self.unsorted[field.start - start..field.end - start]);
-                }
+        // A stable sort: of fields of one name the last is the last.
+        fields.sort_by(Field::compare);
+        self.scratch.clear();
+        self.scratch.push_str(&self.out[start..]);
+        self.out.truncate(start);
+        for (i, field) in fields.iter().enumerate() {
+            if fields.get(i + 1).is_none_or(|next| next.name != field.name) {
+                self.out.push_str(&self.scratch[field.place.start - start..field.place.end - start]);
+                self.out.push(',');
             }
         }
-        self.fields.truncate(first);
+        self.out.pop();
+        self.out.push('}');
     }
 
     /// A field's name, borrowed from the text where it stands there without escapes.
     fn name(&mut self) -> Option<Cow<'a, str>> {
         (self.peek()? == b'"').then_some(())?;
-        let (quoted, escapes) = self.quoted()?;
-        match escapes {
-            Escapes::None => Some(Cow::Borrowed(&quoted[1..quoted.len() - 1])),
-            Escapes::Canonical | Escapes::Other => serde_json::from_str(quoted).ok().map(Cow::Owned),
+        let start = self.at;
+        let escapes = self.quoted()?;
+        if escapes == Escapes::None {
+            return Some(Cow::Borrowed(&self.text[start + 1..self.at - 1]));
         }
+        let name: String = serde_json::from_str(&self.text[start..self.at]).ok()?;
+        if escapes == Escapes::Other {
+            self.replace(start, &Value::from(name.as_str()).to_string());
+        }
+        Some(Cow::Owned(name))
     }
 
     fn string(&mut self) -> Option<()> {
-        match self.quoted()? {
-            (quoted, Escapes::None | Escapes::Canonical) => self.out.push_str(quoted),
-            (quoted, Escapes::Other) => write_string(&serde_json::from_str::<String>(quoted).ok()?, &mut self.out),
+        let start = self.at;
+        if self.quoted()? == Escapes::Other {
+            let text: String = serde_json::from_str(&self.text[start..self.at]).ok()?;
+            self.replace(start, &Value::from(text).to_string());
         }
         Some(())
     }
 
-    /// A string as it stands, with its quotes.
-    fn quoted(&mut self) -> Option<(&'a str, Escapes)> {
-        let (start, mut escapes) = (self.at, Escapes::None);
+    /// Takes a string with its quotes.
+    fn quoted(&mut self) -> Option<Escapes> {
+        let mut escapes = Escapes::None;
         self.at += 1;
         loop {
+            self.at += plain(&self.text.as_bytes()[self.at..]);
             match self.byte()? {
                 b'"' => break,
                 b'\\' => {
@@ -206,13 +263,12 @@ impl<'a> Scanner<'a> {
                     let canonical = matches!(self.byte()?, b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't');
                     escapes = escapes.max(if canonical { Escapes::Canonical } else { Escapes::Other });
                 }
-                0..0x20 => return None,
-                _ => {}
+                _ => return None,
             }
             self.at += 1;
         }
         self.at += 1;
-        Some((&self.text[start..self.at], escapes))
+        Some(escapes)
     }
 
     fn number(&mut self) -> Option<()> {
@@ -220,7 +276,7 @@ impl<'a> Scanner<'a> {
         let negative = self.byte() == Some(b'-');
         self.at += usize::from(negative);
         let whole = self.digits()?;
-        (whole.len() == 1 || !whole.starts_with('0')).then_some(())?;
+        (whole.len() == 1 || whole[0] != b'0').then_some(())?;
         let mut fraction = None;
         if self.byte() == Some(b'.') {
             self.at += 1;
@@ -233,32 +289,73 @@ impl<'a> Scanner<'a> {
             self.at += usize::from(matches!(self.byte(), Some(b'+' | b'-')));
             self.digits()?;
         }
-        let number = &self.text[start..self.at];
         let is_canonical = is_plain
             && match fraction {
                 // Eighteen digits fit any integer; -0 is a double.
-                None => whole.len() <= 18 && !(negative && whole == "0"),
+                None => whole.len() <= 18 && !(negative && whole == b"0"),
                 Some(fraction) => is_shortest(whole, fraction),
             };
         if is_canonical {
-            self.out.push_str(number);
             return Some(());
         }
+        let number = &self.text[start..self.at];
         let known = match (number.parse::<u64>(), number.parse::<i64>()) {
+            _ if fraction.is_some() => Number::from_f64(number.parse().ok()?)?,
             (Ok(integer), _) => Number::from(integer),
             (_, Ok(integer)) if integer != 0 => Number::from(integer),
             _ => Number::from_f64(number.parse().ok()?)?,
         };
-        write!(self.out, "{known}").ok()
+        let mut printed = std::mem::take(&mut self.scratch);
+        printed.clear();
+        write!(printed, "{known}").ok()?;
+        if printed != number {
+            self.replace(start, &printed);
+        }
+        self.scratch = printed;
+        Some(())
     }
 
-    fn digits(&mut self) -> Option<&'a str> {
-        let start = self.at;
-        while self.byte().is_some_and(|byte| byte.is_ascii_digit()) {
-            self.at += 1;
-        }
-        (self.at > start).then(|| &self.text[start..self.at])
+    #[inline]
+    fn digits(&mut self) -> Option<&'a [u8]> {
+        let rest = &self.text.as_bytes()[self.at..];
+        let n = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+        self.at += n;
+        (n > 0).then(|| &rest[..n])
     }
+}
+
+/// The first eight bytes of a name, shorter ones filled with zeros: no name holds a zero byte unescaped, and one that
+/// holds it escaped is compared in full where these are equal.
+#[inline]
+fn begins(name: &str) -> u64 {
+    let mut first = [0; 8];
+    let n = name.len().min(8);
+    first[..n].copy_from_slice(&name.as_bytes()[..n]);
+    u64::from_be_bytes(first)
+}
+
+/// How many bytes come before the first quote, backslash or control byte: eight at a time.
+#[inline]
+fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const TOPS: u64 = ONES << 7;
+    let mut n = 0;
+    while let Some(eight) = bytes[n..].first_chunk() {
+        let word = u64::from_le_bytes(*eight);
+        // The top bit of the first byte that is `byte` is set, and of no byte before it.
+        let is = |byte: u8| {
+            let zero = word ^ (ONES * u64::from(byte));
+            zero.wrapping_sub(ONES) & !zero
+        };
+        let is_control = word.wrapping_sub(ONES * 0x20) & !word;
+        let found = (is(b'"') | is(b'\\') | is_control) & TOPS;
+        if found != 0 {
+            return n + found.trailing_zeros() as usize / 8;
+        }
+        n += 8;
+    }
+    let special = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
+    bytes[n..].iter().position(special).map_or(bytes.len(), |place| n + place)
 }
 
 /// How a string in a text is escaped.
@@ -275,20 +372,9 @@ enum Escapes {
 /// Whether `whole.fraction` is how `serde_json` prints the double it stands for. Two decimals of up to 15 digits never
 /// stand for one double, so such a one without a final zero is the shortest of its double; below 10^-5 it would be
 /// printed with an exponent.
-fn is_shortest(whole: &str, fraction: &str) -> bool {
-    let is_small = whole == "0" && fraction.bytes().take(4).all(|digit| digit == b'0');
-    whole.len() + fraction.len() <= 15 && (fraction == "0" || !(fraction.ends_with('0') || is_small))
-}
-
-/// A string as `serde_json` writes it; most need no escape.
-fn write_string(text: &str, out: &mut String) {
-    if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
-        out.push('"');
-        out.push_str(text);
-        out.push('"');
-    } else {
-        out.push_str(&Value::from(text).to_string());
-    }
+fn is_shortest(whole: &[u8], fraction: &[u8]) -> bool {
+    let is_small = whole == b"0" && fraction.iter().take(4).all(|&digit| digit == b'0');
+    whole.len() + fraction.len() <= 15 && (fraction == b"0" || !(fraction.ends_with(b"0") || is_small))
 }
 
 #[cfg(test)]

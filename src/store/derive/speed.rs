@@ -5,7 +5,7 @@ use crate::measure::bandwidth::roofline_share;
 use crate::measure::{SpeedCell, SpeedSample, block_ratios};
 use crate::plan::TierKey;
 use crate::stats::bootstrap::median_interval;
-use crate::stats::quantile::{Sorted, Summary};
+use crate::stats::quantile::{Summary, nearest_ranks};
 use crate::store::cell::Outcome;
 use crate::store::derived::{Percentiles, SpeedNumbers};
 use crate::store::record::RawRecord;
@@ -38,10 +38,9 @@ pub(super) fn numbers(raw: &RawRecord, tier: &TierKey, trials: &SpeedCell) -> Sp
 
 /// Percentiles over the gaps of all trials.
 fn gap_percentiles(trials: &SpeedCell) -> Option<Percentiles> {
-    let gaps = trials.samples.iter().flat_map(|sample| &sample.itl_ns);
-    let sorted = Sorted::from_vec(gaps.map(|&ns| ns as f64 / 1e6).collect())?;
-    let at = |p| sorted.nearest_rank(p);
-    Some(Percentiles { p50: at(0.50), p95: at(0.95), p99: at(0.99) })
+    let mut gaps: Vec<u64> = trials.samples.iter().flat_map(|sample| &sample.itl_ns).copied().collect();
+    let [p50, p95, p99] = nearest_ranks(&mut gaps, [0.50, 0.95, 0.99])?.map(|ns| ns as f64 / 1e6);
+    Some(Percentiles { p50, p95, p99 })
 }
 
 /// Rate over the plan's first tier's, block by block: what drifts between blocks cancels. `None` for the first tier
