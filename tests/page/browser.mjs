@@ -4,7 +4,7 @@ import { chromium } from "playwright-core";
 
 const FLAGS = [
   "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-  "--disable-sync",
+  "--disable-sync", "--disable-dev-shm-usage",
 ];
 
 export const launch = () => chromium.launch({

@@ -35,11 +35,37 @@ for (const [how, url] of [["from disk", () => FILE], ["over HTTP", () => http]])
     const figure = page.locator(".site-plot").first();
     await figure.scrollIntoViewIfNeeded();
     await figure.locator("svg").waitFor();
-    assert.ok(await figure.locator('g[data-mark="dot"] circle').count() >= 2, "a mark for every ranked tier");
+    assert.ok(await figure.locator('g[data-mark="dot"] path').count() >= 2, "a mark for every ranked tier");
     assert.deepEqual(faults, []);
     await close();
   });
 }
+
+test("a key names the machine of every sign in a plot", async () => {
+  const { page, faults, close } = await open(browser, FILE);
+  await ready(page);
+  const figures = page.locator(".site-plot[data-group]");
+  const places = await figures.evaluateAll((all) => all.map((figure) => Number(figure.dataset.group)));
+  const index = JSON.parse(readFileSync(join(SITE, "index.json"), "utf8"));
+  let drawn = 0;
+  for (const [nth, place] of places.entries()) {
+    const rows = index.quality[place].rows.filter((row) => row.rank !== null && row.rate && row.usd_per_1k_solved);
+    if (rows.length < 2) continue;
+    const figure = figures.nth(nth);
+    await figure.scrollIntoViewIfNeeded();
+    await figure.locator("svg.plot, svg[role=img]").first().waitFor();
+    const key = await figure.locator(".key li").evaluateAll((entries) => entries.map((entry) => [entry.textContent, entry.querySelector("svg[aria-hidden=true] path").getAttribute("fill")]));
+    assert.deepEqual(key.map(([name]) => name).sort(), [...new Set(rows.map((row) => row.machine))].sort());
+    assert.equal(new Set(key.map(([, fill]) => fill)).size, key.length, "a colour each");
+    const fills = await figure.locator('g[data-mark="dot"] path').evaluateAll((dots) => dots.map((dot) => dot.getAttribute("fill")));
+    assert.equal(fills.length, rows.length);
+    assert.deepEqual([...new Set(fills)].sort(), key.map(([, fill]) => fill).sort(), "the key shows the colours of the dots");
+    drawn += 1;
+  }
+  assert.ok(drawn >= 1);
+  assert.deepEqual(faults, []);
+  await close();
+});
 
 test("the trend steps down to every cheaper tier that clears", async () => {
   const { page, faults, close } = await open(browser, FILE);
@@ -119,6 +145,8 @@ for (const [name, options] of [
   test(`axe finds nothing serious and nothing overflows: ${name}`, async () => {
     const { page, close } = await open(browser, FILE, options);
     await ready(page);
+    await page.locator(".site-plot").first().scrollIntoViewIfNeeded();
+    await page.locator(".site-plot .key").first().waitFor();
     await page.locator("input[data-row]").first().check();
     assert.deepEqual(await violations(page), []);
     assert.ok((await overflows(page)) <= 0, `wider than the window by ${await overflows(page)} px`);

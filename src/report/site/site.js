@@ -7,6 +7,30 @@
   const number = (x, digits = 3) => (x === null || x === undefined ? "—" : Number(x.toPrecision(digits)).toLocaleString("en", { maximumSignificantDigits: digits }));
   const span = (interval, scale = 1) => (interval ? `${number(interval.value * scale)} [${number(interval.lo * scale)}, ${number(interval.hi * scale)}]` : "—");
 
+  // More machines than these cannot be told apart in one plot: the best keep a shape and a colour of their own.
+  const SIGNS = [
+    ["circle", "#4269d0"], ["square", "#efb118"], ["triangle", "#ff725c"], ["diamond", "#3ca951"], ["cross", "#a463f2"],
+    ["star", "#6cc5b0"], ["wye", "#9c6b4e"],
+  ];
+  const OTHERS = ["circle", "var(--idle)"];
+  const SHAPES = { circle: d3.symbolCircle, square: d3.symbolSquare, triangle: d3.symbolTriangle, diamond: d3.symbolDiamond, cross: d3.symbolCross, star: d3.symbolStar, wye: d3.symbolWye };
+
+  // What the signs of a plot stand for. They are drawn, not written: text in a light colour could not be read.
+  function key(entries) {
+    const list = document.createElement("ul");
+    list.className = "key";
+    for (const [name, [shape, fill]] of entries) {
+      const entry = document.createElement("li");
+      const sign = d3.create("svg").attr("viewBox", "-8 -8 16 16").attr("width", 16).attr("height", 16).attr("aria-hidden", "true");
+      sign.append("path").attr("d", d3.symbol(SHAPES[shape], 78)()).attr("fill", fill);
+      const label = document.createElement("span");
+      label.textContent = name;
+      entry.append(sign.node(), label);
+      list.append(entry);
+    }
+    return list;
+  }
+
   // Plots are drawn when they come into view: a site may hold many.
   function draw(figure) {
     const group = index.quality[Number(figure.dataset.group)];
@@ -17,19 +41,29 @@
       tip: `${row.model} ${row.level}\n${row.machine}\n$${span(row.usd_per_1k_solved)} per 1,000 solved\n${span(row.rate, 100)} %`,
     }));
     const machines = [...new Set(points.map((point) => point.machine))];
+    // Rows come cheapest first. One machine more is named, not called another one.
+    const named = machines.slice(0, machines.length > SIGNS.length ? SIGNS.length - 1 : SIGNS.length);
+    const others = machines.length - named.length;
+    const entries = named.map((machine, i) => [machine, SIGNS[i]]);
+    const rest = `${others} other machines`;
+    if (others) entries.push([rest, OTHERS]);
+    const sign = (point) => (named.includes(point.machine) ? point.machine : rest);
     const plot = Plot.plot({
       className: "plot", width: Math.max(300, figure.clientWidth), height: 340, style: { fontSize: "12px" },
       marginLeft: 50, marginBottom: 42, marginTop: 24, insetLeft: 10, insetRight: 10,
       x: { type: "log", label: "$ per 1,000 solved items →", grid: true, ticks: figure.clientWidth < 500 ? 3 : 8, tickFormat: (x) => number(x) },
       y: { label: `↑ ${group.metric}`, grid: true, nice: true, tickFormat: (y) => `${Math.round(y * 100)} %` },
-      color: { domain: machines, scheme: "observable10" }, symbol: { domain: machines.slice(0, 7) },
+      color: { domain: entries.map(([name]) => name), range: entries.map(([, [, fill]]) => fill) },
+      symbol: { domain: entries.map(([name]) => name), range: entries.map(([, [shape]]) => shape) },
       marks: [
-        ...(points.length > 200 ? [] : [Plot.ruleX(points, { x: "x", y1: "y1", y2: "y2", stroke: "machine", strokeOpacity: 0.6 })]),
-        Plot.dot(points, { x: "x", y: "y", fill: "machine", r: points.length > 200 ? 3 : 5, stroke: "var(--ground)", strokeWidth: 0.5 }),
+        ...(points.length > 200 ? [] : [Plot.ruleX(points, { x: "x", y1: "y1", y2: "y2", stroke: sign, strokeOpacity: 0.6 })]),
+        // The named ones lie on top of the others.
+        Plot.dot(points, { x: "x", y: "y", fill: sign, symbol: sign, r: points.length > 200 ? 3 : 5, stroke: "var(--ground)", strokeWidth: 0.5, sort: (point) => sign(point) !== rest }),
         Plot.tip(points, Plot.pointer({ x: "x", y: "y", title: "tip", fontSize: 12, maxRadius: 40 })),
       ],
     });
-    figure.replaceChildren(nameplate(plot, `${group.task}: cost of 1,000 solved items against ${group.metric}; the table below holds the numbers.`));
+    const title = `${group.task}: cost of 1,000 solved items against ${group.metric}`;
+    figure.replaceChildren(key(entries), nameplate(plot, `${title}; the table below holds the numbers.`));
   }
   // How the cheapest cost at which the bar was cleared fell over the records: a step down at every new minimum.
   function trend(figure) {
@@ -59,7 +93,8 @@
         Plot.tip(points, Plot.pointer({ x: "date", y: "usd", title: "tip", fontSize: 12, maxRadius: 40 })),
       ],
     });
-    figure.replaceChildren(heading, nameplate(plot, heading.textContent));
+    const signs = key([["cheapest until then", ["circle", "var(--accent)"]], ["cleared its bar", ["circle", "var(--soft)"]]]);
+    figure.replaceChildren(heading, signs, nameplate(plot, heading.textContent));
   }
   const watcher = new IntersectionObserver((entries) => {
     for (const entry of entries.filter((entry) => entry.isIntersecting)) {
