@@ -34,7 +34,7 @@ for (const [how, url] of [["from disk", () => FILE], ["over HTTP", () => http]])
     await ready(page);
     const figure = page.locator(".site-plot").first();
     await figure.scrollIntoViewIfNeeded();
-    await figure.locator("svg").waitFor();
+    await figure.locator("svg[role=img]").waitFor();
     assert.ok(await figure.locator('g[data-mark="dot"] path').count() >= 2, "a mark for every ranked tier");
     assert.deepEqual(faults, []);
     await close();
@@ -53,7 +53,7 @@ test("a key names the machine of every sign in a plot", async () => {
     if (rows.length < 2) continue;
     const figure = figures.nth(nth);
     await figure.scrollIntoViewIfNeeded();
-    await figure.locator("svg.plot, svg[role=img]").first().waitFor();
+    await figure.locator("svg[role=img]").waitFor();
     const key = await figure.locator(".key li").evaluateAll((entries) => entries.map((entry) => [entry.textContent, entry.querySelector("svg[aria-hidden=true] path").getAttribute("fill")]));
     assert.deepEqual(key.map(([name]) => name).sort(), [...new Set(rows.map((row) => row.machine))].sort());
     assert.equal(new Set(key.map(([, fill]) => fill)).size, key.length, "a colour each");
@@ -70,7 +70,7 @@ test("a key names the machine of every sign in a plot", async () => {
 test("the trend steps down to every cheaper tier that clears", async () => {
   const { page, faults, close } = await open(browser, FILE);
   await ready(page);
-  const trends = page.locator(".site-plot[data-trend] svg");
+  const trends = page.locator(".site-plot[data-trend] svg[role=img]");
   for (let tries = 0; tries < 60 && await trends.count() === 0; tries += 1) await page.mouse.wheel(0, 300);
   await trends.first().waitFor();
   assert.equal(await trends.count(), 1, "only one table has records of two days");
