@@ -7,6 +7,12 @@
   const number = (x, digits = 3) => (x === null || x === undefined ? "—" : Number(x.toPrecision(digits)).toLocaleString("en", { maximumSignificantDigits: digits }));
   const span = (interval, scale = 1) => (interval ? `${number(interval.value * scale)} [${number(interval.lo * scale)}, ${number(interval.hi * scale)}]` : "—");
 
+  // Given as values, every one is labelled; given as a number, only powers of ten and their first multiples would be.
+  function logTicks(values, most) {
+    const all = d3.scaleLog().domain(d3.extent(values)).ticks(most);
+    return all.filter((_, i) => i % Math.ceil(all.length / most) === 0);
+  }
+
   // More machines than these cannot be told apart in one plot: the best keep a shape and a colour of their own.
   const SIGNS = [
     ["circle", "#4269d0"], ["square", "#efb118"], ["triangle", "#ff725c"], ["diamond", "#3ca951"], ["cross", "#a463f2"],
@@ -51,7 +57,7 @@
     const plot = Plot.plot({
       className: "plot", width: Math.max(300, figure.clientWidth), height: 340, style: { fontSize: "12px" },
       marginLeft: 50, marginBottom: 42, marginTop: 24, insetLeft: 10, insetRight: 10,
-      x: { type: "log", label: "$ per 1,000 solved items →", grid: true, ticks: figure.clientWidth < 500 ? 3 : 8, tickFormat: (x) => number(x) },
+      x: { type: "log", label: "$ per 1,000 solved items →", grid: true, ticks: logTicks(points.map((point) => point.x), figure.clientWidth < 500 ? 4 : 8), tickFormat: (x) => number(x) },
       y: { label: `↑ ${group.metric}`, grid: true, nice: true, tickFormat: (y) => `${Math.round(y * 100)} %` },
       color: { domain: entries.map(([name]) => name), range: entries.map(([, [, fill]]) => fill) },
       symbol: { domain: entries.map(([name]) => name), range: entries.map(([, [shape]]) => shape) },
