@@ -221,6 +221,26 @@ fn a_number_left_out_of_a_current_record_is_a_difference() {
 }
 
 #[test]
+fn a_stored_run_is_verified_by_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let says = |args: &[&str]| {
+        let output = tierbench(dir.path()).args(args).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (code, said) = says(&["verify", "latest"]);
+    assert!(code != 0 && said.contains("the history has no run yet"), "{said}");
+    let path = dir.path().join("record.json");
+    std::fs::write(&path, value().to_string()).unwrap();
+    let path = path.to_str().unwrap();
+    assert_eq!(says(&["history", "import", path]).0, 0);
+    let (file, stored) = (says(&["verify", path]), says(&["verify", "latest"]));
+    assert_eq!(stored, file, "the same numbers and the same hash");
+    let (code, said) = says(&["verify", "latest", "--public-key", "RWQ"]);
+    assert!(code == 2 && said.contains("a signature covers a file"), "{said}");
+    assert!(says(&["verify", "19991231"]).1.contains("19991231"));
+}
+
+#[test]
 fn a_signature_attributes_a_file_and_breaks_with_it() {
     // The key and the signature of the four bytes `test` from minisign's documentation: no record has those bytes.
     const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";

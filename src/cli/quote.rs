@@ -298,7 +298,11 @@ impl Plan {
             about(said.seconds.hi),
         )];
         let thousands = |tokens: f64| significant(tokens / 1e3, 2);
-        parts.push(format!("{} thousand tokens ({} predicted)", thousands(took.tokens), thousands(said.tokens)));
+        parts.push(format!(
+            "{} thousand tokens ({} thousand predicted)",
+            thousands(took.tokens),
+            thousands(said.tokens)
+        ));
         if let (Some(range), Some(got)) = (&said.joules, took.joules) {
             parts.push(format!("{} J, {} the {}", significant(got, 3), verdict(range, got), energy(range)));
         }

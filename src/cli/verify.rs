@@ -4,19 +4,20 @@ use std::path::{Path, PathBuf};
 
 use super::{Ui, record};
 use crate::error::{Error, ExitStatus, Result};
-use crate::report::one_line;
+use crate::report::{Format as _, json::Json, one_line};
 use crate::store::StoreError;
+use crate::store::file;
 use crate::store::signature;
 use crate::store::verify::verify;
 
 /// Recompute every derived number of a record from its raw samples
 ///
-/// Needs nothing but the file. Exits with 0 if all numbers and the content hash agree, with 6 if one does not, and names
+/// Needs nothing but the file; a stored run is verified as `export` would write it. Exits with 0 if all numbers and the content hash agree, with 6 if one does not, and names
 /// the first that differs with its JSON path, the stored and the recomputed value.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Record file, or - for stdin
-    #[arg(value_name = "RECORD")]
+    /// The record
+    #[arg(value_name = "RECORD", help = record::HELP)]
     record: String,
     /// Check who signed the file: a minisign public key, or the file that holds it
     #[arg(long, value_name = "KEY")]
@@ -27,7 +28,12 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
-    let file = record::load_file(&args.record)?;
+    let file = if record::is_file(&args.record) {
+        record::load_file(&args.record)?
+    } else {
+        let text = Json.render(&record::load(&args.record, ui)?)?;
+        file::parse(text.as_bytes(), Path::new(&args.record))?
+    };
     let verification = verify(&file)?;
     if let Some(difference) = verification.difference {
         ui.line(one_line(&format!("differs: {difference}")))?;
@@ -50,8 +56,8 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
 
 /// A signature covers the bytes of the file, so it is read from the file and not from what was parsed.
 fn check_signature(args: &Args, key: &str, ui: &Ui) -> Result<ExitStatus> {
-    if args.record == "-" {
-        return Err(Error::Usage("a signature covers a file: give the record as a file, not as -".into()));
+    if args.record == "-" || !record::is_file(&args.record) {
+        return Err(Error::Usage("a signature covers a file: give the record as a file".into()));
     }
     let path = args.signature.clone().unwrap_or_else(|| PathBuf::from(format!("{}.minisig", args.record)));
     let read =
