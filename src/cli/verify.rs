@@ -12,8 +12,9 @@ use crate::store::verify::verify;
 
 /// Recompute every derived number of a record from its raw samples
 ///
-/// Needs nothing but the file; a stored run is verified as `export` would write it. Exits with 0 if all numbers and the content hash agree, with 6 if one does not, and names
-/// the first that differs with its JSON path, the stored and the recomputed value.
+/// Needs nothing but the file; a stored run is verified as `export` would write it. Exits with 0 if all numbers and the
+/// content hash agree, with 6 if one does not, and names the first that differs with its JSON path, the stored and the
+/// recomputed value.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The record
