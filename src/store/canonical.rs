@@ -6,6 +6,8 @@
 //! every field, known to this build or not, and does not change when a file is pretty-printed or its keys reordered.
 
 mod scan;
+mod shape;
+mod token;
 
 use std::collections::BTreeMap;
 
@@ -26,6 +28,31 @@ pub fn canonical_json(value: &Value) -> String {
     let text = value.to_string();
     // The text of a value is valid JSON, and no deeper than what is in memory already: it cannot be refused.
     scan::canonical(&text).unwrap_or(text)
+}
+
+/// Canonical JSON of what `value` is written as.
+///
+/// # Errors
+/// A value that cannot be written as JSON.
+pub fn form_of(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    let text = serde_json::to_string(value)?;
+    Ok(scan::canonical(&text).unwrap_or(text))
+}
+
+/// Numbers in a JSON text.
+#[must_use]
+pub fn count_numbers(json: &str) -> u64 {
+    let (mut rest, mut numbers) = (json.as_bytes(), 0);
+    while let Some(&byte) = rest.first() {
+        let token = match byte {
+            b'"' => token::string(rest).map(|(length, _)| length),
+            b'-' | b'0'..=b'9' => token::number(rest).map(|(length, _)| length),
+            _ => None,
+        };
+        numbers += u64::from(byte != b'"' && token.is_some());
+        rest = &rest[token.unwrap_or(1)..];
+    }
+    numbers
 }
 
 /// Content hash of a record: lower-case hex.
@@ -127,6 +154,7 @@ mod tests {
         without.as_object_mut().unwrap().remove(HASH_FIELD);
         assert_eq!(members_hash(&whole), sha256_hex(canonical_json(&without).as_bytes()));
         assert_eq!(members_hash(&Members::new()), sha256_hex(b"{}"));
+        assert_eq!((count_numbers(text), count_numbers("[\"1\",-2,{\"3\":4.5e6}]")), (11, 2));
         for bad in ["[1]", "{\"a\":1} x", "{\"a\":", "{\"a\":NaN}", ""] {
             assert!(super::members(bad).is_err(), "{bad}");
         }

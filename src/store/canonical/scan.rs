@@ -1,45 +1,45 @@
 //! Canonical JSON straight from a text. A record is mostly names, hashes and numbers that stand in it as the canonical
 //! form wants them: those are copied, not parsed and printed again.
 
-use std::borrow::Cow;
-use std::cmp::Ordering;
-use std::fmt::Write as _;
-use std::ops::Range;
+#[cfg(test)]
+mod tests;
 
-use serde_json::{Number, Value};
+use std::borrow::Cow;
 
 use super::Members;
+use super::shape::{Name, Shape};
+use super::token::{self, Form};
 
 /// Deepest nesting of a text from outside, as deep as `serde_json` reads.
 const MAX_DEPTH: usize = 127;
 
 /// Canonical JSON of `text`; `None` if it is no JSON. Nesting is not bounded: the text must come from a value.
 pub(super) fn canonical(text: &str) -> Option<String> {
-    let mut scanner = Scanner::of(text);
-    scanner.value(usize::MAX)?;
+    let mut scanner = Scanner::of(text, usize::MAX);
+    scanner.value(0)?;
     scanner.end()?;
-    Some(scanner.out)
+    String::from_utf8(scanner.out).ok()
 }
 
 /// The fields of the object `text` holds; `None` if it holds no object.
 pub(super) fn members(text: &str) -> Option<Members> {
-    let (mut scanner, mut members) = (Scanner::of(text), Members::new());
+    let (mut scanner, mut members) = (Scanner::of(text, MAX_DEPTH), Members::new());
     scanner.expect(b'{')?;
     if scanner.peek()? == b'}' {
         scanner.at += 1;
     } else {
         loop {
-            let name = scanner.name()?.into_owned();
-            scanner.expect(b':')?;
+            scanner.peek()?;
+            let name = scanner.name()?.says.into_owned();
             // What stands between two values belongs to neither.
             scanner.out.clear();
             scanner.run = scanner.at;
-            scanner.value(MAX_DEPTH - 1)?;
+            scanner.value(1)?;
             scanner.flush();
             // One field is nearly all of a record: its form keeps the room made for all, the others' are copied.
             let is_most = scanner.out.len() > scanner.out.capacity() / 2;
-            let form = if is_most { std::mem::take(&mut scanner.out) } else { scanner.out.as_str().to_owned() };
-            members.insert(name, form);
+            let form = if is_most { std::mem::take(&mut scanner.out) } else { scanner.out.clone() };
+            members.insert(name, String::from_utf8(form).ok()?);
             if !scanner.goes_on(b'}')? {
                 break;
             }
@@ -58,44 +58,44 @@ struct Scanner<'a> {
     at: usize,
     /// The text from here to `at` belongs to the output and is not in it yet.
     run: usize,
-    out: String,
-    /// Fields of the objects that are open, innermost last. One allocation serves all objects.
-    fields: Vec<Field<'a>>,
-    /// A copy of what is being sorted, or one number.
-    scratch: String,
-}
-
-/// A field of an open object.
-struct Field<'a> {
-    /// The name's first bytes as a number, which sorts as they do: most names differ there.
-    begins: u64,
-    name: Cow<'a, str>,
-    /// Its place in the output, run included, without the comma that follows it.
-    place: Range<usize>,
-}
-
-impl<'a> Field<'a> {
-    fn compare(&self, other: &Self) -> Ordering {
-        self.begins.cmp(&other.begins).then_with(|| self.name.cmp(&other.name))
-    }
+    out: Vec<u8>,
+    /// How many arrays and objects may be open.
+    deepest: usize,
+    /// By depth: the last object there.
+    shapes: Vec<Shape<'a>>,
+    /// Names of the open objects that are not of the last shape of their depth, innermost last.
+    names: Vec<Name<'a>>,
+    /// Where the fields of the open objects begin in the output, run included; innermost last.
+    begins: Vec<usize>,
+    /// What is being put in order, or one number.
+    scratch: Vec<u8>,
 }
 
 impl<'a> Scanner<'a> {
-    fn of(text: &'a str) -> Self {
-        let out = String::with_capacity(text.len());
-        Self { text, at: 0, run: 0, out, fields: Vec::new(), scratch: String::new() }
+    fn of(text: &'a str, deepest: usize) -> Self {
+        Self {
+            text,
+            at: 0,
+            run: 0,
+            out: Vec::with_capacity(text.len()),
+            deepest,
+            shapes: Vec::new(),
+            names: Vec::new(),
+            begins: Vec::new(),
+            scratch: Vec::new(),
+        }
     }
 
-    /// The next byte as it stands; `None` at the end.
-    #[inline]
-    fn byte(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+    /// The bytes that are not taken yet.
+    #[inline(always)]
+    fn rest(&self) -> &'a [u8] {
+        &self.text.as_bytes()[self.at..]
     }
 
-    /// The next byte that is no whitespace, not taken.
-    #[inline]
+    /// The next byte that is no whitespace, not taken; `None` at the end.
+    #[inline(always)]
     fn peek(&mut self) -> Option<u8> {
-        match self.byte()? {
+        match *self.rest().first()? {
             byte if byte > b' ' => Some(byte),
             _ => self.skip_whitespace(),
         }
@@ -103,39 +103,39 @@ impl<'a> Scanner<'a> {
 
     fn skip_whitespace(&mut self) -> Option<u8> {
         self.flush();
-        while matches!(self.byte(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+        while matches!(self.rest().first(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
             self.at += 1;
         }
         self.run = self.at;
-        self.byte()
+        self.rest().first().copied()
     }
 
     /// Appends the run.
     fn flush(&mut self) {
-        self.out.push_str(&self.text[self.run..self.at]);
+        self.out.extend_from_slice(&self.text.as_bytes()[self.run..self.at]);
         self.run = self.at;
     }
 
     /// Appends `known` in place of the text from `start` on.
-    fn replace(&mut self, start: usize, known: &str) {
-        self.out.push_str(&self.text[self.run..start]);
-        self.out.push_str(known);
+    fn replace(&mut self, start: usize, known: &[u8]) {
+        self.out.extend_from_slice(&self.text.as_bytes()[self.run..start]);
+        self.out.extend_from_slice(known);
         self.run = self.at;
     }
 
     /// How long the output is with the run.
-    #[inline]
+    #[inline(always)]
     fn length(&self) -> usize {
         self.out.len() + (self.at - self.run)
     }
 
-    #[inline]
+    #[inline(always)]
     fn expect(&mut self, byte: u8) -> Option<()> {
         (self.peek()? == byte).then(|| self.at += 1)
     }
 
     /// Whether another element follows; takes the comma or the closing byte.
-    #[inline]
+    #[inline(always)]
     fn goes_on(&mut self, closing: u8) -> Option<bool> {
         let byte = self.peek()?;
         self.at += 1;
@@ -147,12 +147,12 @@ impl<'a> Scanner<'a> {
         self.peek().is_none().then(|| self.flush())
     }
 
-    /// One value; `depth` is how many arrays and objects may still be opened.
+    /// One value inside of `depth` arrays and objects.
     fn value(&mut self, depth: usize) -> Option<()> {
         match self.peek()? {
             b'"' => self.string(),
-            b'{' => self.object(depth.checked_sub(1)?),
-            b'[' => self.array(depth.checked_sub(1)?),
+            b'{' => self.object(depth),
+            b'[' => self.array(depth),
             b't' => self.literal("true"),
             b'f' => self.literal("false"),
             b'n' => self.literal("null"),
@@ -161,386 +161,158 @@ impl<'a> Scanner<'a> {
     }
 
     fn literal(&mut self, literal: &str) -> Option<()> {
-        self.text.as_bytes()[self.at..].starts_with(literal.as_bytes()).then(|| self.at += literal.len())
+        self.rest().starts_with(literal.as_bytes()).then(|| self.at += literal.len())
     }
 
     fn array(&mut self, depth: usize) -> Option<()> {
-        self.at += 1;
+        (depth < self.deepest).then(|| self.at += 1)?;
         if self.peek()? == b']' {
             self.at += 1;
             return Some(());
         }
         loop {
-            self.value(depth)?;
+            self.value(depth + 1)?;
             if !self.goes_on(b']')? {
                 return Some(());
             }
         }
     }
 
-    /// Fields are left in the order in which they come, and sorted at the end if they have to be.
+    /// Fields are left in the order in which they come, and put in order at the end if they have to be.
     fn object(&mut self, depth: usize) -> Option<()> {
-        self.at += 1;
+        (depth < self.deepest).then(|| self.at += 1)?;
         if self.peek()? == b'}' {
             self.at += 1;
             return Some(());
         }
-        let (start, first) = (self.length(), self.fields.len());
-        let mut is_sorted = true;
+        if self.shapes.len() <= depth {
+            self.shapes.resize_with(depth + 1, Shape::default);
+        }
+        let (first_field, first_name) = (self.begins.len(), self.names.len());
+        let (mut fields, mut is_known) = (0, true);
         loop {
             self.peek()?;
-            let from = self.length();
-            let name = self.name()?;
-            self.expect(b':')?;
-            self.value(depth)?;
-            let field = Field { begins: begins(&name), name, place: from..self.length() };
-            is_sorted &= self.fields[first..].last().is_none_or(|last| last.compare(&field).is_lt());
-            self.fields.push(field);
+            self.begins.push(self.length());
+            if is_known && !self.takes_known(depth, fields) {
+                is_known = false;
+                self.names.extend_from_slice(&self.shapes[depth].names()[..fields]);
+            }
+            if !is_known {
+                let name = self.name()?;
+                self.names.push(name);
+            }
+            fields += 1;
+            self.value(depth + 1)?;
             if !self.goes_on(b'}')? {
                 break;
             }
         }
-        if !is_sorted {
-            self.sort(start, first);
+        if is_known && fields < self.shapes[depth].names().len() {
+            is_known = false;
+            self.names.extend_from_slice(&self.shapes[depth].names()[..fields]);
         }
-        self.fields.truncate(first);
+        if !is_known {
+            self.shapes[depth].learn(self.names.drain(first_name..));
+        }
+        if !self.shapes[depth].order().is_empty() {
+            self.put_in_order(depth, first_field);
+        }
+        self.begins.truncate(first_field);
         Some(())
     }
 
-    /// Sorts the fields from the `first` on, which stand in the output from `start` on. The object is closed.
-    fn sort(&mut self, start: usize, first: usize) {
-        self.flush();
-        let fields = &mut self.fields[first..];
-        // A stable sort: of fields of one name the last is the last.
-        fields.sort_by(Field::compare);
-        self.scratch.clear();
-        self.scratch.push_str(&self.out[start..]);
-        self.out.truncate(start);
-        for (i, field) in fields.iter().enumerate() {
-            if fields.get(i + 1).is_none_or(|next| next.name != field.name) {
-                self.out.push_str(&self.scratch[field.place.start - start..field.place.end - start]);
-                self.out.push(',');
-            }
-        }
-        self.out.pop();
-        self.out.push('}');
+    /// Takes a field's name and colon if they are those of the last object of this depth.
+    #[inline(always)]
+    fn takes_known(&mut self, depth: usize, field: usize) -> bool {
+        let known = self.shapes[depth].names().get(field).and_then(|name| name.raw);
+        known.filter(|raw| self.rest().starts_with(raw.as_bytes())).map(|raw| self.at += raw.len()).is_some()
     }
 
-    /// A field's name, borrowed from the text where it stands there without escapes.
-    fn name(&mut self) -> Option<Cow<'a, str>> {
-        (self.peek()? == b'"').then_some(())?;
+    /// Puts the fields of an object that was just closed in the order of its shape.
+    fn put_in_order(&mut self, depth: usize, first_field: usize) {
+        let (begins, order) = (&self.begins[first_field..], self.shapes[depth].order());
+        let (start, end, text) = (begins[0], self.length(), self.text.as_bytes());
+        // Counted from the first field. A comma or the closing brace follows each.
+        let place = |field: usize| begins[field] - start..begins.get(field + 1).copied().unwrap_or(end) - 1 - start;
+        if self.out.len() <= start {
+            // Nothing inside was changed: the fields are taken from the text itself.
+            let from = self.run + (start - self.out.len());
+            self.out.extend_from_slice(&text[self.run..from]);
+            for &field in order {
+                self.out.extend_from_slice(&text[from..self.at][place(field)]);
+                self.out.push(b',');
+            }
+            self.out.pop();
+            self.out.push(b'}');
+        } else {
+            self.out.extend_from_slice(&text[self.run..self.at]);
+            // The longest field is moved where it stands; copies of the others are put before and behind it.
+            let longest = (0..order.len()).max_by_key(|&nth| place(order[nth]).len()).unwrap_or_default();
+            let fields = &mut self.out[start..];
+            self.scratch.clear();
+            for &field in &order[..longest] {
+                self.scratch.extend_from_slice(&fields[place(field)]);
+                self.scratch.push(b',');
+            }
+            let before = self.scratch.len();
+            for &field in &order[longest + 1..] {
+                self.scratch.push(b',');
+                self.scratch.extend_from_slice(&fields[place(field)]);
+            }
+            self.scratch.push(b'}');
+            let moved = place(order[longest]);
+            fields.copy_within(moved.clone(), before);
+            fields[..before].copy_from_slice(&self.scratch[..before]);
+            self.out.truncate(start + before + moved.len());
+            self.out.extend_from_slice(&self.scratch[before..]);
+        }
+        self.run = self.at;
+    }
+
+    /// A field's name and the colon behind it.
+    fn name(&mut self) -> Option<Name<'a>> {
         let start = self.at;
-        let escapes = self.quoted()?;
-        if escapes == Escapes::None {
-            return Some(Cow::Borrowed(&self.text[start + 1..self.at - 1]));
+        (self.peek()? == b'"').then_some(())?;
+        let (length, form) = token::string(self.rest())?;
+        let quoted = &self.text[start..start + length];
+        self.at += length;
+        let says = match form {
+            Form::Plain => Cow::Borrowed(&quoted[1..length - 1]),
+            Form::Canonical | Form::Other => Cow::Owned(token::unescape(quoted)?),
+        };
+        if form == Form::Other {
+            self.replace(start, token::quote(says.clone().into_owned()).as_bytes());
         }
-        let name: String = serde_json::from_str(&self.text[start..self.at]).ok()?;
-        if escapes == Escapes::Other {
-            self.replace(start, &Value::from(name.as_str()).to_string());
-        }
-        Some(Cow::Owned(name))
+        self.expect(b':')?;
+        let is_recognizable = form != Form::Other && self.at == start + length + 1;
+        Some(Name { raw: is_recognizable.then(|| &self.text[start..self.at]), says })
     }
 
     fn string(&mut self) -> Option<()> {
         let start = self.at;
-        if self.quoted()? == Escapes::Other {
-            let text: String = serde_json::from_str(&self.text[start..self.at]).ok()?;
-            self.replace(start, &Value::from(text).to_string());
+        let (length, form) = token::string(self.rest())?;
+        self.at += length;
+        if form == Form::Other {
+            let text = token::unescape(&self.text[start..self.at])?;
+            self.replace(start, token::quote(text).as_bytes());
         }
         Some(())
-    }
-
-    /// Takes a string with its quotes.
-    fn quoted(&mut self) -> Option<Escapes> {
-        let mut escapes = Escapes::None;
-        self.at += 1;
-        loop {
-            self.at += plain(&self.text.as_bytes()[self.at..]);
-            match self.byte()? {
-                b'"' => break,
-                b'\\' => {
-                    self.at += 1;
-                    let canonical = matches!(self.byte()?, b'"' | b'\\' | b'b' | b'f' | b'n' | b'r' | b't');
-                    escapes = escapes.max(if canonical { Escapes::Canonical } else { Escapes::Other });
-                }
-                _ => return None,
-            }
-            self.at += 1;
-        }
-        self.at += 1;
-        Some(escapes)
     }
 
     fn number(&mut self) -> Option<()> {
         let start = self.at;
-        let negative = self.byte() == Some(b'-');
-        self.at += usize::from(negative);
-        let whole = self.digits()?;
-        (whole.len() == 1 || whole[0] != b'0').then_some(())?;
-        let mut fraction = None;
-        if self.byte() == Some(b'.') {
-            self.at += 1;
-            fraction = Some(self.digits()?);
+        let (length, form) = token::number(self.rest())?;
+        self.at += length;
+        if form == Form::Other {
+            let number = &self.text[start..self.at];
+            let mut printed = std::mem::take(&mut self.scratch);
+            printed.clear();
+            token::print(number, &mut printed)?;
+            if printed != number.as_bytes() {
+                self.replace(start, &printed);
+            }
+            self.scratch = printed;
         }
-        let mut is_plain = true;
-        if matches!(self.byte(), Some(b'e' | b'E')) {
-            is_plain = false;
-            self.at += 1;
-            self.at += usize::from(matches!(self.byte(), Some(b'+' | b'-')));
-            self.digits()?;
-        }
-        let is_canonical = is_plain
-            && match fraction {
-                // Eighteen digits fit any integer; -0 is a double.
-                None => whole.len() <= 18 && !(negative && whole == b"0"),
-                Some(fraction) => is_shortest(whole, fraction),
-            };
-        if is_canonical {
-            return Some(());
-        }
-        let number = &self.text[start..self.at];
-        let known = match (number.parse::<u64>(), number.parse::<i64>()) {
-            _ if fraction.is_some() => Number::from_f64(number.parse().ok()?)?,
-            (Ok(integer), _) => Number::from(integer),
-            (_, Ok(integer)) if integer != 0 => Number::from(integer),
-            _ => Number::from_f64(number.parse().ok()?)?,
-        };
-        let mut printed = std::mem::take(&mut self.scratch);
-        printed.clear();
-        write!(printed, "{known}").ok()?;
-        if printed != number {
-            self.replace(start, &printed);
-        }
-        self.scratch = printed;
         Some(())
-    }
-
-    #[inline]
-    fn digits(&mut self) -> Option<&'a [u8]> {
-        let rest = &self.text.as_bytes()[self.at..];
-        let n = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
-        self.at += n;
-        (n > 0).then(|| &rest[..n])
-    }
-}
-
-/// The first eight bytes of a name, shorter ones filled with zeros: no name holds a zero byte unescaped, and one that
-/// holds it escaped is compared in full where these are equal.
-#[inline]
-fn begins(name: &str) -> u64 {
-    let mut first = [0; 8];
-    let n = name.len().min(8);
-    first[..n].copy_from_slice(&name.as_bytes()[..n]);
-    u64::from_be_bytes(first)
-}
-
-/// How many bytes come before the first quote, backslash or control byte: eight at a time.
-#[inline]
-fn plain(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const TOPS: u64 = ONES << 7;
-    let mut n = 0;
-    while let Some(eight) = bytes[n..].first_chunk() {
-        let word = u64::from_le_bytes(*eight);
-        // The top bit of the first byte that is `byte` is set, and of no byte before it.
-        let is = |byte: u8| {
-            let zero = word ^ (ONES * u64::from(byte));
-            zero.wrapping_sub(ONES) & !zero
-        };
-        let is_control = word.wrapping_sub(ONES * 0x20) & !word;
-        let found = (is(b'"') | is(b'\\') | is_control) & TOPS;
-        if found != 0 {
-            return n + found.trailing_zeros() as usize / 8;
-        }
-        n += 8;
-    }
-    let special = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
-    bytes[n..].iter().position(special).map_or(bytes.len(), |place| n + place)
-}
-
-/// How a string in a text is escaped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Escapes {
-    /// Not at all.
-    None,
-    /// As the canonical form does it: by one letter or sign.
-    Canonical,
-    /// In a way that may have a shorter one.
-    Other,
-}
-
-/// Whether `whole.fraction` is how `serde_json` prints the double it stands for. Two decimals of up to 15 digits never
-/// stand for one double, so such a one without a final zero is the shortest of its double; below 10^-5 it would be
-/// printed with an exponent.
-fn is_shortest(whole: &[u8], fraction: &[u8]) -> bool {
-    let is_small = whole == b"0" && fraction.iter().take(4).all(|&digit| digit == b'0');
-    whole.len() + fraction.len() <= 15 && (fraction == b"0" || !(fraction.ends_with(b"0") || is_small))
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// The same from a parsed value, the long way.
-    fn long_way(value: &Value) -> String {
-        match value {
-            Value::Array(elements) => {
-                format!("[{}]", elements.iter().map(long_way).collect::<Vec<_>>().join(","))
-            }
-            Value::Object(fields) => {
-                let mut fields: Vec<_> = fields.iter().collect();
-                fields.sort_by_key(|(name, _)| name.as_bytes());
-                let field =
-                    |(name, child): (&String, &Value)| format!("{}:{}", Value::from(name.as_str()), long_way(child));
-                format!("{{{}}}", fields.into_iter().map(field).collect::<Vec<_>>().join(","))
-            }
-            plain => plain.to_string(),
-        }
-    }
-
-    fn agrees(text: &str) {
-        let value: Option<Value> = serde_json::from_str(text).ok();
-        assert_eq!(canonical(text), value.as_ref().map(long_way), "{text}");
-    }
-
-    #[test]
-    fn numbers_read_as_the_parser_reads_them() {
-        for text in [
-            "0",
-            "-0",
-            "-0.0",
-            "0.0",
-            "00",
-            "01",
-            "-",
-            "-1",
-            "1.",
-            ".5",
-            "1e",
-            "1e5",
-            "1E-5",
-            "1e+22",
-            "0.1",
-            "0.10",
-            "100.0",
-            "0.00001",
-            "0.0001",
-            "0.00012",
-            "0.000001",
-            "123456789.123456",
-            "1234567890.123456",
-            "0.1234567890123456789",
-            "999999999999999999",
-            "9223372036854775807",
-            "-9223372036854775808",
-            "-9223372036854775809",
-            "18446744073709551615",
-            "18446744073709551616",
-            "1e400",
-            "1e-400",
-            "5e-324",
-            "100000000000000000000.0",
-            "2.0",
-            "2.50",
-            "+1",
-            "1.5e3",
-            "1 2",
-            "NaN",
-            "1x",
-            "9007199254740993.0",
-            "0e5",
-            "-00",
-        ] {
-            agrees(text);
-        }
-    }
-
-    #[test]
-    fn strings_read_as_the_parser_reads_them() {
-        for text in [
-            r#""plain é \" \\ \/ \b \f \n \r \t \u00e9 \u0001 \ud83d\ude00""#,
-            r#""\ud800""#,
-            r#""\x""#,
-            r#""\"#,
-            r#"""#,
-            "\"a\nb\"",
-            "\"\u{7f}\u{2028}\"",
-            r#"{"\u0061":1,"a":2,"é":{"b":[],"a":{}}}"#,
-            r#"{"a" : [ 1 , {} ] }"#,
-            r#"{"a":1,}"#,
-            "[1,]",
-            "[,]",
-            "{,}",
-            "{1:2}",
-            "{\"a\"}",
-            "[1 2]",
-            "tru",
-            "truex",
-            "nul",
-            "",
-            " ",
-            "[]]",
-            "{}x",
-        ] {
-            agrees(text);
-        }
-    }
-
-    #[test]
-    fn nesting_is_bounded_as_in_the_parser() {
-        for depth in [126, 127, 128, 5000] {
-            let text = format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
-            assert_eq!(members(&text).is_some(), serde_json::from_str::<Value>(&text).is_ok(), "{depth}");
-        }
-    }
-
-    fn json() -> impl Strategy<Value = Value> {
-        let number = prop_oneof![
-            any::<f64>().prop_filter_map("finite", Number::from_f64),
-            (-1e6..1e6f64).prop_filter_map("finite", |x| Number::from_f64((x * 1e4).round() / 1e4)),
-            any::<i64>().prop_map(Number::from),
-            any::<u64>().prop_map(Number::from),
-        ];
-        let text = "[ -~é\"\\\\\n\u{1}]{0,6}";
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            number.prop_map(Value::Number),
-            text.prop_map(Value::from),
-        ];
-        leaf.prop_recursive(4, 40, 6, move |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-                prop::collection::vec((text, inner), 0..6)
-                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
-            ]
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn any_value_compact_or_pretty_has_the_canonical_form_of_the_long_way(value in json()) {
-            prop_assert_eq!(canonical(&value.to_string()), Some(long_way(&value)));
-            prop_assert_eq!(canonical(&serde_json::to_string_pretty(&value).unwrap()), Some(long_way(&value)));
-        }
-
-        #[test]
-        fn any_decimal_reads_as_the_parser_reads_it(whole in 0u64..10_000_000, fraction in "[0-9]{1,18}", zero: bool) {
-            agrees(&format!("{}.{fraction}", if zero { 0 } else { whole }));
-        }
-
-        #[test]
-        fn a_text_with_a_byte_changed_is_read_or_refused_as_the_parser_does(
-            value in json(), place: prop::sample::Index, byte in b' '..=b'~'
-        ) {
-            let mut bytes = value.to_string().into_bytes();
-            let place = place.index(bytes.len());
-            bytes[place] = byte;
-            if let Ok(text) = String::from_utf8(bytes) {
-                agrees(&text);
-            }
-        }
     }
 }
