@@ -21,7 +21,10 @@ const KEPT: usize = 20 << 20;
 const KEPT_DRAWS: usize = 64 * RESAMPLES;
 
 /// Resamples that are counted side by side, a byte each; divides [`RESAMPLES`].
-const LANES: usize = 16;
+const LANES: usize = 80;
+
+/// Draws that are looked at together: few enough that seldom one of them has to be drawn in full.
+const BLOCK: usize = 64;
 
 /// How often each resample draws each of `n` values.
 pub(super) struct Resamples {
@@ -78,11 +81,14 @@ impl Memo {
             self.draws.clear();
             self.seed = seed;
         }
-        if self.draws.len() < wanted {
-            let random = SplitMix64::new(seed);
-            let upper = |place: usize| (random.after(place as u64).next_u64() >> 48) as u16;
-            self.draws.extend((self.draws.len()..wanted).map(upper));
+        let mut draws = std::mem::take(&mut self.draws);
+        draws.reserve(wanted.saturating_sub(draws.len()));
+        let mut random = SplitMix64::new(seed).after(draws.len() as u64);
+        // One by one: vectors of the baseline instruction set multiply 64 bits in pieces, which takes twice as long.
+        while draws.len() < wanted {
+            draws.push((random.next_u64() >> 48) as u16);
         }
+        self.draws = draws;
         Draws { upper: &self.draws, random: SplitMix64::new(seed) }
     }
 
@@ -107,23 +113,30 @@ struct Draws<'a> {
 }
 
 impl Draws<'_> {
-    /// The indices of one resample: those of the upper 16 bits of its numbers, unless what the others add could reach
-    /// the next index.
-    fn indices(&self, resample: usize, indices: &mut [u8]) {
-        let n = indices.len();
-        let first = resample * n;
-        if let Some(upper) = self.upper.get(first..first + n) {
+    /// The indices into `n` values from the number `start` on: those of the upper 16 bits of the numbers, unless what the
+    /// others add could reach the next index.
+    fn indices(&self, start: usize, n: usize, indices: &mut [u8]) {
+        let Some(upper) = self.upper.get(start..start + indices.len()) else {
+            let mut random = self.random.after(start as u64);
+            return indices.fill_with(|| random.index(n) as u8);
+        };
+        let times = n as u16;
+        let is_open = |rest: u16| usize::from(rest) > 0x1_0000 - n;
+        for (block, (indices, upper)) in indices.chunks_mut(BLOCK).zip(upper.chunks(BLOCK)).enumerate() {
             let mut most = 0;
-            for i in 0..n {
-                indices[i] = ((u32::from(upper[i]) * n as u32) >> 16) as u8;
-                most = most.max(upper[i].wrapping_mul(n as u16));
+            for i in 0..indices.len().min(upper.len()) {
+                // The upper half of a product of 16 bits: one instruction for eight of them.
+                let product = u32::from(upper[i]) * u32::from(times);
+                indices[i] = ((product >> 16) as u16).to_le_bytes()[0];
+                most = most.max(upper[i].wrapping_mul(times));
             }
-            if usize::from(most) <= 0x1_0000 - n {
-                return;
+            if is_open(most) {
+                for i in (0..indices.len()).filter(|&i| is_open(upper[i].wrapping_mul(times))) {
+                    let place = start + block * BLOCK + i;
+                    indices[i] = self.random.after(place as u64).index(n) as u8;
+                }
             }
         }
-        let mut random = self.random.after(first as u64);
-        indices.fill_with(|| random.index(n) as u8);
     }
 }
 
@@ -135,17 +148,18 @@ impl Resamples {
 
     fn draw(n: usize, draws: &Draws<'_>) -> Self {
         let mut counts = vec![0; n * RESAMPLES];
-        let mut indices = [0; MAX_VALUES];
+        let mut indices = [0; MAX_VALUES * LANES];
         let mut tile = [0; (MAX_VALUES + 1) * LANES];
         for (number, counted) in counts.chunks_exact_mut((n * LANES).max(1)).enumerate() {
-            tile[..n * LANES].fill(0);
-            for lane in 0..LANES {
-                draws.indices(number * LANES + lane, &mut indices[..n]);
-                for &index in &indices[..n] {
-                    tile[usize::from(index) * LANES + lane] += 1;
+            let (indices, tile_of_n) = (&mut indices[..n * LANES], ..n * LANES);
+            draws.indices(number * LANES * n, n, indices);
+            tile[tile_of_n].fill(0);
+            for (lane, resample) in indices.chunks_exact(n).enumerate() {
+                for &index in resample {
+                    tile[usize::from(index) * LANES + lane % LANES] += 1;
                 }
             }
-            counted.copy_from_slice(&tile[..n * LANES]);
+            counted.copy_from_slice(&tile[tile_of_n]);
         }
         Self { n, counts }
     }
