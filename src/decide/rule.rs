@@ -1,5 +1,7 @@
 //! A decision rule: bar, errors, margin and number of tiers, fixed before the first item, and what it asserts.
 
+use std::cell::Cell;
+
 use serde::{Deserialize, Serialize};
 
 use super::DecideError;
@@ -110,11 +112,21 @@ impl Rule {
         Boundaries::of(&rule, cap, self.min_items)
     }
 
-    /// The exact final look, if the rule has one. O(N² log N): compute it once.
+    /// The exact final look, if the rule has one. O(N²), once for rules that follow each other and agree.
     #[must_use]
     pub fn final_look(&self) -> Option<FinalLook> {
+        /// Items, bar and α of a look.
+        type Terms = (u64, Bar, f64);
+        thread_local! {
+            /// Every tier of a task has the same look, and every record of the same suite.
+            static LAST: Cell<Option<(Terms, FinalLook)>> = const { Cell::new(None) };
+        }
         let n = self.n_max.filter(|_| self.question == Question::Population)?;
-        Some(sequential::final_look(n, self.clear_bar(), self.alpha_per_tier(), 1.0 / self.alpha_per_tier()))
+        let (bar, alpha) = (self.clear_bar(), self.alpha_per_tier());
+        let known = LAST.get().filter(|(terms, _)| *terms == (n, bar, alpha)).map(|(_, look)| look);
+        let look = known.unwrap_or_else(|| sequential::final_look(n, bar, alpha, 1.0 / alpha));
+        LAST.set(Some(((n, bar, alpha), look)));
+        Some(look)
     }
 
     /// What the verdict asserts and how often it may be wrong, in one sentence for the table's foot.

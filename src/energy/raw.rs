@@ -6,7 +6,7 @@ use crate::units::Joules;
 
 /// What was read at the edges of a window (and, of a gauge, between them): enough to recompute the joules.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", try_from = "Fields")]
 pub enum RawRead {
     /// A cumulative counter.
     Counter {
@@ -67,6 +67,57 @@ impl RawRead {
         match self {
             Self::Counter { domain, .. } | Self::Gauge { domain, .. } => domain,
         }
+    }
+}
+
+/// The fields of either kind. A record holds hundreds of reads: these are taken as they come, where a tagged enum would
+/// keep all of them until it has seen the tag.
+#[derive(Deserialize)]
+struct Fields {
+    kind: Kind,
+    domain: String,
+    counted: bool,
+    joules_per_count: Option<f64>,
+    range: Option<u64>,
+    start: Option<u64>,
+    stop: Option<u64>,
+    wraps: Option<u64>,
+    points: Option<Vec<(f64, f64)>>,
+    window_s: Option<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Counter,
+    Gauge,
+}
+
+impl TryFrom<Fields> for RawRead {
+    type Error = String;
+
+    fn try_from(fields: Fields) -> Result<Self, String> {
+        fn need<T>(field: Option<T>, name: &str) -> Result<T, String> {
+            field.ok_or_else(|| format!("missing field `{name}`"))
+        }
+        let Fields { kind, domain, counted, .. } = fields;
+        Ok(match kind {
+            Kind::Counter => Self::Counter {
+                domain,
+                counted,
+                joules_per_count: need(fields.joules_per_count, "joules_per_count")?,
+                range: fields.range,
+                start: need(fields.start, "start")?,
+                stop: need(fields.stop, "stop")?,
+                wraps: need(fields.wraps, "wraps")?,
+            },
+            Kind::Gauge => Self::Gauge {
+                domain,
+                counted,
+                points: need(fields.points, "points")?,
+                window_s: need(fields.window_s, "window_s")?,
+            },
+        })
     }
 }
 
