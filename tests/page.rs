@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use example::{DECODE, TASK, raw, speed, tierbench, write};
+use tierbench::plan::quote::{Guess, Prediction, RateSource, Took};
 use tierbench::plan::{TierKey, Workload};
 use tierbench::quality::ChoiceResult;
 use tierbench::store::cell::{Cell, Outcome, Subject, TaskItems};
@@ -72,6 +73,10 @@ fn full() -> RawRecord {
         });
     }
     assert_eq!(raw.plan.workloads[1], DECODE);
+    let guess = Guess { value: 200.0, lo: 100.0, hi: 300.0 };
+    raw.plan.quote =
+        Some(Prediction { seconds: guess, tokens: 2e5, joules: None, usd: Some(guess), source: RateSource::History });
+    raw.plan.took = Some(Took { seconds: 190.5, tokens: 185_000.0, joules: None, usd: Some(1e-7) });
     raw
 }
 
@@ -216,6 +221,13 @@ fn the_published_schema_accepts_records_and_nothing_else() {
     let printed = tierbench(dir.path()).args(["export", "--schema"]).assert().success();
     std::fs::write(&schema, &printed.get_output().stdout).unwrap();
     drive("schema.test.mjs", &[("SCHEMA", schema.as_path()), ("RECORDS", records.as_path())]);
+    // The schema of version 2 stays published.
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let older = dir.path().join("older");
+    std::fs::create_dir(&older).unwrap();
+    std::fs::copy(project.join("tests/fixtures/records/v2.json"), older.join("v2.json")).unwrap();
+    let schema = project.join("schema/record.v2.schema.json");
+    drive("schema.test.mjs", &[("SCHEMA", schema.as_path()), ("RECORDS", older.as_path())]);
 }
 
 /// Ten tiers on five tasks of 200 items, with texts, hashes and likelihoods that do not compress for being alike.

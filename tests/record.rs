@@ -8,6 +8,7 @@ use example::{record, tierbench, write};
 use serde_json::{Value, json};
 use tierbench::decide::Verdict;
 use tierbench::store::canonical::content_hash;
+use tierbench::store::cell::Outcome;
 use tierbench::store::derived::AnswerOutcome;
 use tierbench::store::record::{Record, SCHEMA_VERSION};
 
@@ -194,21 +195,89 @@ fn a_record_can_be_read_from_stdin() {
 }
 
 #[test]
-fn a_record_of_version_1_is_read_verified_and_shown() {
-    // Written by the program before version 2: two tiers of the real model, a cell cut to six trials or thirty items.
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/records/v1.json");
-    let text = std::fs::read_to_string(path).unwrap();
-    let (code, out, err) = verify(text.as_bytes());
-    assert_eq!((code, err.as_str()), (0, ""), "{out}");
-    let mut tampered: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(tampered["schema_version"], 1);
-    let median = tampered.pointer_mut("/derived/speed/0/median").unwrap();
-    *median = json!(median.as_f64().unwrap() * 2.0);
-    let (code, out, _) = verify_value(&reseal(tampered));
-    assert!(code == 6 && out.contains("derived.speed[0].median"), "{out}");
+fn records_of_older_versions_are_read_verified_and_shown() {
+    // Written by the programs of their time: two tiers of the real model, a cell cut to six trials or thirty items. The
+    // one of version 2 holds a finding that is worded in another way now.
+    for (name, version, tier) in [("v1.json", 1, "q4_1"), ("v2.json", 2, "q5_k_m")] {
+        let path = format!("{}/tests/fixtures/records/{name}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (code, out, err) = verify(text.as_bytes());
+        assert_eq!((code, err.contains("measured bandwidth")), (0, version == 2), "{out}{err}");
+        let mut tampered: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(tampered["schema_version"], version);
+        let median = tampered.pointer_mut("/derived/speed/0/median").unwrap();
+        *median = json!(median.as_f64().unwrap() * 2.0);
+        let (code, out, _) = verify_value(&reseal(tampered));
+        assert!(code == 6 && out.contains("derived.speed[0].median"), "{out}");
+        let dir = tempfile::tempdir().unwrap();
+        let table = tierbench(dir.path()).args(["report", &path]).assert().success();
+        assert!(String::from_utf8_lossy(&table.get_output().stdout).contains(tier));
+        // Stored, it stays what it is.
+        tierbench(dir.path()).args(["history", "import", &path]).assert().success();
+        tierbench(dir.path()).args(["verify", "latest"]).assert().success();
+        let exported = tierbench(dir.path()).arg("export").assert().success();
+        let exported: Value = serde_json::from_slice(&exported.get_output().stdout).unwrap();
+        assert_eq!(exported["schema_version"], version);
+        assert_eq!(content_hash(&exported), exported["content_sha256"]);
+    }
+}
+
+#[test]
+fn fields_this_build_does_not_know_survive_every_way_through_the_history() {
+    let mut newer = value();
+    newer["raw"]["host"]["surprise"] = json!({"of": 2.0});
+    let newer = reseal(newer);
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = write(dir.path(), "newer.json", &newer);
+    tierbench(dir.path()).args(["history", "import"]).arg(&path).assert().success();
+    tierbench(dir.path()).args(["verify", "latest"]).assert().success();
+    for command in [&["export", "latest"][..], &["report", "latest", "-o", "json"], &["export", "--all"]] {
+        let printed = tierbench(dir.path()).args(command).assert().success();
+        let printed = &printed.get_output().stdout;
+        assert_eq!(verify(printed).0, 0, "{command:?}");
+        let printed: Value = serde_json::from_slice(printed).unwrap();
+        assert_eq!(printed["raw"]["host"]["surprise"]["of"], 2.0, "{command:?}");
+    }
+    let all = other.path().join("all.jsonl");
+    let lines = tierbench(dir.path()).args(["export", "--all"]).assert().success();
+    std::fs::write(&all, &lines.get_output().stdout).unwrap();
+    tierbench(other.path()).args(["history", "import"]).arg(&all).assert().success();
+    tierbench(other.path()).args(["verify", "latest"]).assert().success();
+}
+
+#[test]
+fn speeds_no_machine_reaches_are_named_and_not_ranked() {
+    let absurd = |change: &dyn Fn(&mut tierbench::store::record::RawRecord)| {
+        let mut raw = example::raw();
+        raw.bandwidth.clear();
+        change(&mut raw);
+        Record::from_raw(raw).unwrap()
+    };
+    assert_eq!(absurd(&|_| ()).impossible(), Vec::<String>::new());
+    let prefill = absurd(&|raw| {
+        if let Outcome::Speed(trials) = &mut raw.cells[0].outcome {
+            trials.samples.iter_mut().for_each(|sample| sample.elapsed_ns = 512);
+        }
+    });
+    assert!(prefill.impossible()[0].contains("on pp512 would need"), "{:?}", prefill.impossible());
+    let items = absurd(&|raw| {
+        for cell in &mut raw.cells {
+            if let Outcome::Task(task) = &mut cell.outcome {
+                task.items.iter_mut().for_each(|item| item.elapsed_ns = 1);
+            }
+        }
+    });
+    assert!(items.impossible()[0].contains("operations a second"), "{:?}", items.impossible());
     let dir = tempfile::tempdir().unwrap();
-    let table = tierbench(dir.path()).args(["report", path]).assert().success();
-    assert!(String::from_utf8_lossy(&table.get_output().stdout).contains("q4_1"));
+    for (name, record) in [("a.json", prefill), ("b.json", items)] {
+        let file = write(dir.path(), name, &serde_json::to_value(&record).unwrap());
+        let verified = tierbench(dir.path()).arg("verify").arg(&file).assert().success();
+        assert!(String::from_utf8_lossy(&verified.get_output().stderr).contains("would need"));
+        let site = dir.path().join("site");
+        let built = tierbench(dir.path()).args(["report", "--site"]).args([&site, &file]).assert().success();
+        let said = String::from_utf8_lossy(&built.get_output().stderr).into_owned();
+        assert!(said.contains("not ranked") && said.contains("would need"), "{said}");
+    }
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use super::{Ui, record};
 use crate::error::{ExitStatus, Result};
-use crate::report::{Format as _, ReportError, json::Json, parquet, rows};
+use crate::report::{ReportError, parquet, rows};
 use crate::store::history::History;
+use crate::store::outline::outline;
 use crate::store::record::JSON_SCHEMA;
 
 /// Write a record's raw data: the record as JSON, its samples and items as JSONL or CSV
@@ -53,15 +54,17 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     if args.all {
         return export_history(ui);
     }
-    let record = record::load(&args.record, ui)?;
+    let load = || record::load(&args.record, ui);
     let bytes = match (args.output, args.rows) {
-        (ExportFormat::Json, _) => Json.render(&record)?.into_bytes(),
-        (ExportFormat::Jsonl, Rows::Items) => rows::jsonl(&rows::items(&record))?.into_bytes(),
-        (ExportFormat::Jsonl, Rows::Trials) => rows::jsonl(&rows::trials(&record))?.into_bytes(),
-        (ExportFormat::Csv, Rows::Items) => rows::csv(&rows::items(&record))?.into_bytes(),
-        (ExportFormat::Csv, Rows::Trials) => rows::csv(&rows::trials(&record))?.into_bytes(),
-        (ExportFormat::Parquet, Rows::Items) => parquet::rows(rows::ITEM, &rows::items(&record))?,
-        (ExportFormat::Parquet, Rows::Trials) => parquet::rows(rows::TRIAL, &rows::trials(&record))?,
+        (ExportFormat::Json, _) => {
+            outline(&record::load_document(&args.record, ui)?).map_err(ReportError::from)?.into()
+        }
+        (ExportFormat::Jsonl, Rows::Items) => rows::jsonl(&rows::items(&load()?))?.into_bytes(),
+        (ExportFormat::Jsonl, Rows::Trials) => rows::jsonl(&rows::trials(&load()?))?.into_bytes(),
+        (ExportFormat::Csv, Rows::Items) => rows::csv(&rows::items(&load()?))?.into_bytes(),
+        (ExportFormat::Csv, Rows::Trials) => rows::csv(&rows::trials(&load()?))?.into_bytes(),
+        (ExportFormat::Parquet, Rows::Items) => parquet::rows(rows::ITEM, &rows::items(&load()?))?,
+        (ExportFormat::Parquet, Rows::Trials) => parquet::rows(rows::TRIAL, &rows::trials(&load()?))?,
     };
     ui.write(&bytes)?;
     Ok(ExitStatus::Success)
@@ -71,8 +74,8 @@ fn export_history(ui: &Ui) -> Result<ExitStatus> {
     let history = History::open_default()?;
     let mut status = ExitStatus::Success;
     for run in history.list()? {
-        match history.record(&run.id) {
-            Ok(record) => ui.line(serde_json::to_string(&record).map_err(ReportError::from)?)?,
+        match history.record_json(&run.id) {
+            Ok(record) => ui.line(record)?,
             // A run that was killed before it stored anything has no record; the others' are still wanted.
             Err(crate::store::StoreError::UnknownRun { .. }) => {}
             Err(error) => {

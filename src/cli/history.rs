@@ -159,9 +159,9 @@ fn import(history: &mut History, path: &std::path::Path, ui: &Ui) -> Result<Exit
     let mut status = ExitStatus::Success;
     let (mut added, mut known) = (0, 0);
     let mut store = |parsed: Result<file::RecordFile, StoreError>, name: &str| -> Result<()> {
-        let record = match parsed.and_then(|file| Ok((crate::store::verify::verify(&file)?, file.record))) {
-            Ok((verification, record)) => match verification.difference {
-                None => record,
+        let file = match parsed.and_then(|file| Ok((crate::store::verify::verify(&file)?, file))) {
+            Ok((verification, file)) => match verification.difference {
+                None => file,
                 Some(difference) => {
                     ui.warn(one_line(&format!("{name} does not verify and was not imported: {difference}")));
                     status = ExitStatus::VerifyMismatch;
@@ -174,14 +174,14 @@ fn import(history: &mut History, path: &std::path::Path, ui: &Ui) -> Result<Exit
                 return Ok(());
             }
         };
-        if history.import(&record, &title)? {
+        if history.import_file(&file, &title)? {
             added += 1;
-        } else if is_stored(history, &record)? {
+        } else if is_stored(history, &file.record)? {
             known += 1;
         } else {
             ui.warn(format_args!(
                 "{name} was not imported: run {} is stored with other content; `tierbench history rm {0}` removes that",
-                record.raw.run.id
+                file.record.raw.run.id
             ));
             status = ExitStatus::Error;
         }

@@ -23,7 +23,7 @@ use crate::measure::host::HostFacts;
 use crate::model::SourceOptions;
 use crate::model::catalogue::Catalogue;
 use crate::plan::Workload;
-use crate::plan::quote::{self, Guess, Outcome as Took, Pace, Prediction, Quote, RateSource, TaskSize, TierGuess};
+use crate::plan::quote::{self, Guess, Pace, Prediction, Quote, RateSource, TaskSize, TierGuess, Took};
 use crate::quality::prompt::Prompter;
 use crate::quality::task::{Output, Task};
 use crate::report::number::significant;

@@ -1,9 +1,13 @@
 //! Which record a command is about: a file, `-` for stdin, a run of the history, or the latest one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
 
 use super::Ui;
 use crate::error::{Error, Result};
+use crate::report::one_line;
+use crate::store::StoreError;
 use crate::store::file::{self, RecordFile};
 use crate::store::history::History;
 use crate::store::record::Record;
@@ -13,28 +17,68 @@ use crate::store::verify::verify;
 pub(super) const HELP: &str = "a record file, - for stdin, a run id or its beginning, `latest`, or `machine:TEXT` for the newest run on a processor \
      with TEXT in its name";
 
+/// Where a record is.
+pub(super) enum Place {
+    /// A file, `/dev/stdin` included.
+    File(PathBuf),
+    /// A run of the history, by its full id.
+    Run(String),
+}
+
+/// Finds the record `spec` names.
+///
+/// # Errors
+/// An unknown run; no run yet.
+pub(super) fn locate(spec: &str) -> Result<Place> {
+    if spec == "-" {
+        return Ok(Place::File("/dev/stdin".into()));
+    }
+    if let Some(machine) = spec.strip_prefix("machine:") {
+        return newest_of(machine);
+    }
+    if is_file(spec) {
+        return Ok(Place::File(spec.into()));
+    }
+    History::open_default()?.resolve(spec).map(Place::Run).map_err(|error| hint(spec, error))
+}
+
 /// Loads the record `spec` names. A file that does not verify is loaded with a warning: its numbers are not its samples'.
 ///
 /// # Errors
 /// What reading says; an unknown run.
 pub(super) fn load(spec: &str, ui: &Ui) -> Result<Record> {
-    if let Some(machine) = spec.strip_prefix("machine:") {
-        return newest_of(machine);
+    match locate(spec)? {
+        Place::Run(id) => Ok(History::open_default()?.record(&id)?),
+        Place::File(path) => Ok(load_checked(&file::read_bytes(&path)?, &path, spec, ui)?.record),
     }
-    if !is_file(spec) {
-        let history = History::open_default()?;
-        let id = history.resolve(spec).map_err(|error| hint(spec, error))?;
-        return Ok(history.record(&id)?);
-    }
-    let file = load_file(spec)?;
+}
+
+/// The record `spec` names as its document: with every field it has, known to this build or not.
+///
+/// # Errors
+/// See [`load`].
+pub(super) fn load_document(spec: &str, ui: &Ui) -> Result<Value> {
+    let text = match locate(spec)? {
+        Place::Run(id) => History::open_default()?.record_json(&id)?.into_bytes(),
+        Place::File(path) => {
+            let bytes = file::read_bytes(&path)?;
+            load_checked(&bytes, &path, spec, ui)?;
+            bytes
+        }
+    };
+    Ok(serde_json::from_slice(&text).map_err(StoreError::from)?)
+}
+
+fn load_checked(bytes: &[u8], path: &Path, spec: &str, ui: &Ui) -> Result<RecordFile> {
+    let file = file::parse(bytes, path)?;
     if let Some(difference) = verify(&file)?.difference {
         ui.warn(format_args!("{spec} does not verify: {difference}"));
     }
-    Ok(file.record)
+    Ok(file)
 }
 
 /// The newest stored record of a machine.
-fn newest_of(machine: &str) -> Result<Record> {
+fn newest_of(machine: &str) -> Result<Place> {
     let history = History::open_default()?;
     let wanted = machine.to_lowercase();
     let mut seen: Vec<String> = Vec::new();
@@ -42,18 +86,18 @@ fn newest_of(machine: &str) -> Result<Record> {
         let record = match history.record(&run.id) {
             Ok(record) => record,
             // A run that was killed before it stored anything.
-            Err(crate::store::StoreError::UnknownRun { .. }) => continue,
+            Err(StoreError::UnknownRun { .. }) => continue,
             Err(error) => return Err(error.into()),
         };
-        let cpu = record.raw.host.cpu.clone().unwrap_or_default();
+        let cpu = record.raw.host.cpu.unwrap_or_default();
         if cpu.to_lowercase().contains(&wanted) {
-            return Ok(record);
+            return Ok(Place::Run(run.id));
         }
-        if !seen.contains(&cpu) {
+        if !cpu.is_empty() && !seen.contains(&cpu) {
             seen.push(cpu);
         }
     }
-    let seen = crate::report::one_line(&seen.join(", "));
+    let seen = if seen.is_empty() { "none that says its name".into() } else { one_line(&seen.join(", ")) };
     Err(Error::Usage(format!("no stored run of a machine with `{machine}` in its name: there are {seen}")))
 }
 
@@ -71,9 +115,9 @@ pub(super) fn is_file(spec: &str) -> bool {
 }
 
 /// A word that is neither a run nor a file.
-fn hint(spec: &str, error: crate::store::StoreError) -> Error {
+fn hint(spec: &str, error: StoreError) -> Error {
     match error {
-        crate::store::StoreError::UnknownRun { .. } if spec == "latest" => {
+        StoreError::UnknownRun { .. } if spec == "latest" => {
             Error::Usage("the history has no run yet: `tierbench run` makes one".into())
         }
         other => other.into(),

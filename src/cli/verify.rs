@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Ui, record};
 use crate::error::{Error, ExitStatus, Result};
-use crate::report::{Format as _, json::Json, one_line};
+use crate::report::one_line;
 use crate::store::StoreError;
 use crate::store::file;
 use crate::store::signature;
@@ -32,7 +32,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     let file = if record::is_file(&args.record) {
         record::load_file(&args.record)?
     } else {
-        let text = Json.render(&record::load(&args.record, ui)?)?;
+        let text = record::load_document(&args.record, ui)?.to_string();
         file::parse(text.as_bytes(), Path::new(&args.record))?
     };
     let verification = verify(&file)?;
@@ -46,8 +46,8 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
         file.record.raw.cells.len(),
         file.record.content_sha256,
     ))?;
-    for finding in &file.record.derived.findings {
-        ui.warn(one_line(finding));
+    for finding in file.record.findings() {
+        ui.warn(one_line(&finding));
     }
     match &args.public_key {
         Some(key) => check_signature(args, key, ui),

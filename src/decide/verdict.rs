@@ -278,7 +278,6 @@ impl State {
             ln_e_clear: finite(clear),
             ln_e_fail: finite(fail),
             decided_at: self.decided_at(),
-            statement: self.rule.statement(&verdict),
         }
     }
 }
@@ -302,8 +301,6 @@ pub struct Assessment {
     pub ln_e_fail: Option<f64>,
     /// Item the decision fell at.
     pub decided_at: Option<u64>,
-    /// What is asserted and how often it may be wrong.
-    pub statement: String,
 }
 
 /// Highest bar these counts clear at error α/K: "lower the bar to this and the tier clears". Valid whichever bar is

@@ -171,7 +171,7 @@ pub struct Prediction {
 
 /// What a run took.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct Took {
     /// Time, s.
     pub seconds: f64,
     /// Tokens processed in trials, warm-up and items.

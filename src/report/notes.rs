@@ -14,7 +14,7 @@ pub fn notes(record: &Record) -> Vec<String> {
     notes.extend(super::economics::notes(record));
     notes.extend(verdicts(record));
     notes.extend(caveats(record));
-    notes.extend(record.derived.findings.iter().map(|finding| format!("Finding: {finding}")));
+    notes.extend(record.findings().iter().map(|finding| format!("Finding: {finding}.")));
     notes.extend(record.raw.warnings.iter().map(|warning| format!("Warning: {warning}")));
     notes.extend(failures(record));
     if record.raw.run.interrupted {

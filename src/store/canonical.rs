@@ -1,14 +1,14 @@
 //! The canonical form of a record and its content hash.
 //!
-//! Canonical JSON: objects with their keys sorted by UTF-8 bytes, no whitespace, strings escaped only where JSON demands
-//! it, integers in decimal, other numbers in the shortest form that reads back to the same double (as `serde_json`
-//! writes them). The hash is SHA-256 over the canonical form of the record without its `content_sha256`. It covers
-//! every field, known to this build or not, and does not change when a file is pretty-printed or its keys reordered.
+//! The hash is SHA-256 over the canonical JSON of the record without its `content_sha256`. It covers every field, known
+//! to this build or not, and does not change when a file is pretty-printed, its keys are reordered, or another program
+//! writes its numbers in another way. See [`Dialect`] for what canonical means.
 
 mod scan;
 mod shape;
 mod token;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -22,21 +22,60 @@ pub const HASH_FIELD: &str = "content_sha256";
 /// The fields of a JSON object, each in canonical JSON.
 pub type Members = BTreeMap<String, String>;
 
-/// Canonical JSON of `value`.
+/// What canonical JSON is. In both dialects keys are sorted, there is no whitespace, and strings are escaped only where
+/// JSON demands it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Records of versions 1 and 2: keys sorted by their UTF-8 bytes, integers of 64 bits in decimal, other numbers as
+    /// `serde_json` writes them (2.0, 1e-5, 1e16).
+    First,
+    /// Records since version 3: RFC 8785. Keys are sorted by their UTF-16 code units, every number is a double as
+    /// ECMAScript prints it (2, 0.00001, 10000000000000000), so that any JSON Canonicalization Scheme library gives it.
+    Rfc8785,
+}
+
+impl Dialect {
+    /// The dialect of records of this version.
+    #[must_use]
+    pub const fn of(schema_version: u32) -> Self {
+        if schema_version < 3 { Self::First } else { Self::Rfc8785 }
+    }
+
+    /// Integers of up to so many digits are printed as they are.
+    const fn integer_digits(self) -> usize {
+        match self {
+            Self::First => 18,
+            Self::Rfc8785 => 15,
+        }
+    }
+
+    fn compare(self, a: &str, b: &str) -> Ordering {
+        match self {
+            Self::First => a.cmp(b),
+            Self::Rfc8785 => a.encode_utf16().cmp(b.encode_utf16()),
+        }
+    }
+}
+
+/// Canonical JSON (RFC 8785) of `value`.
 #[must_use]
 pub fn canonical_json(value: &Value) -> String {
+    in_dialect(value, Dialect::Rfc8785)
+}
+
+fn in_dialect(value: &Value, dialect: Dialect) -> String {
     let text = value.to_string();
     // The text of a value is valid JSON, and no deeper than what is in memory already: it cannot be refused.
-    scan::canonical(&text).unwrap_or(text)
+    scan::canonical(&text, dialect).unwrap_or(text)
 }
 
 /// Canonical JSON of what `value` is written as.
 ///
 /// # Errors
 /// A value that cannot be written as JSON.
-pub fn form_of(value: &impl Serialize) -> Result<String, serde_json::Error> {
+pub fn form_of(value: &impl Serialize, dialect: Dialect) -> Result<String, serde_json::Error> {
     let text = serde_json::to_string(value)?;
-    Ok(scan::canonical(&text).unwrap_or(text))
+    Ok(scan::canonical(&text, dialect).unwrap_or(text))
 }
 
 /// Numbers in a JSON text.
@@ -46,7 +85,7 @@ pub fn count_numbers(json: &str) -> u64 {
     while let Some(&byte) = rest.first() {
         let token = match byte {
             b'"' => token::string(rest).map(|(length, _)| length),
-            b'-' | b'0'..=b'9' => token::number(rest).map(|(length, _)| length),
+            b'-' | b'0'..=b'9' => token::number(rest, Dialect::First).map(|(length, _)| length),
             _ => None,
         };
         numbers += u64::from(byte != b'"' && token.is_some());
@@ -55,27 +94,31 @@ pub fn count_numbers(json: &str) -> u64 {
     numbers
 }
 
-/// Content hash of a record: lower-case hex.
+/// Content hash of a record, in the dialect of its version: lower-case hex.
 #[must_use]
 pub fn content_hash(record: &Value) -> String {
+    let version = record.get("schema_version").and_then(Value::as_u64);
+    let dialect = Dialect::of(version.and_then(|version| version.try_into().ok()).unwrap_or_default());
     let fields = record.as_object().into_iter().flatten();
-    members_hash(&fields.map(|(key, child)| (key.clone(), canonical_json(child))).collect())
+    members_hash(&fields.map(|(key, child)| (key.clone(), in_dialect(child, dialect))).collect(), dialect)
 }
 
 /// Content hash of what `record` is written as: lower-case hex.
 ///
 /// # Errors
 /// A record that cannot be written as a JSON object.
-pub fn hash_of(record: &impl Serialize) -> Result<String, serde_json::Error> {
-    Ok(members_hash(&members(&serde_json::to_string(record)?)?))
+pub fn hash_of(record: &impl Serialize, dialect: Dialect) -> Result<String, serde_json::Error> {
+    Ok(members_hash(&members(&serde_json::to_string(record)?, dialect)?, dialect))
 }
 
 /// Content hash of a record from its fields: lower-case hex.
 #[must_use]
-pub fn members_hash(members: &Members) -> String {
+pub fn members_hash(members: &Members, dialect: Dialect) -> String {
+    let mut fields: Vec<_> = members.iter().filter(|(key, _)| *key != HASH_FIELD).collect();
+    fields.sort_by(|a, b| dialect.compare(a.0, b.0));
     let mut hash = Sha256::new();
     let mut before = "{";
-    for (key, canonical) in members.iter().filter(|(key, _)| *key != HASH_FIELD) {
+    for (key, canonical) in fields {
         hash.update(before);
         hash.update(Value::from(key.as_str()).to_string());
         hash.update(":");
@@ -94,8 +137,8 @@ pub fn members_hash(members: &Members) -> String {
 ///
 /// # Errors
 /// What makes the text no JSON object.
-pub fn members(text: &str) -> Result<Members, serde_json::Error> {
-    scan::members(text).map_or_else(|| Err(refuse(text)), Ok)
+pub fn members(text: &str, dialect: Dialect) -> Result<Members, serde_json::Error> {
+    scan::members(text, dialect).map_or_else(|| Err(refuse(text)), Ok)
 }
 
 /// Why `text` is no JSON object, in the words of a parser that keeps line and column.
@@ -142,22 +185,44 @@ mod tests {
         let text = r#" {"b":[1,-2,2.50,1e300,18446744073709551615,1e20,-0.0,null,[],{}], "a": {"z\u00e9\"\n":true,"\u0001":[{}]},
             "content_sha256":"x","twice":1,"twice":{"y":1,"x":2,"y":3}} "#;
         let value: Value = serde_json::from_str(text).unwrap();
-        let members = members(text).unwrap();
+        let members = members(text, Dialect::First).unwrap();
         for (key, child) in value.as_object().unwrap() {
-            assert_eq!(members[key], canonical_json(child));
+            assert_eq!(members[key], in_dialect(child, Dialect::First));
             assert_eq!(serde_json::from_str::<Value>(&members[key]).unwrap(), *child);
         }
-        assert_eq!(members_hash(&members), content_hash(&value));
+        assert_eq!(members_hash(&members, Dialect::First), content_hash(&value));
         assert_eq!(members["twice"], r#"{"x":2,"y":3}"#);
         let whole: Members = members.into_iter().filter(|(key, _)| key != HASH_FIELD).collect();
         let mut without = value.clone();
         without.as_object_mut().unwrap().remove(HASH_FIELD);
-        assert_eq!(members_hash(&whole), sha256_hex(canonical_json(&without).as_bytes()));
-        assert_eq!(members_hash(&Members::new()), sha256_hex(b"{}"));
+        assert_eq!(members_hash(&whole, Dialect::First), sha256_hex(in_dialect(&without, Dialect::First).as_bytes()));
+        assert_eq!(members_hash(&Members::new(), Dialect::First), sha256_hex(b"{}"));
         assert_eq!((count_numbers(text), count_numbers("[\"1\",-2,{\"3\":4.5e6}]")), (11, 2));
         for bad in ["[1]", "{\"a\":1} x", "{\"a\":", "{\"a\":NaN}", ""] {
-            assert!(super::members(bad).is_err(), "{bad}");
+            assert!(super::members(bad, Dialect::First).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_record_of_version_3_has_the_hash_any_library_for_the_standard_gives() {
+        // RFC 8785, 3.2.2 and 3.2.3.
+        let text = r#"{"numbers": [333333333.33333329, 1E30, 4.50, 2e-3, 0.000000000000000000000000001, -0.0, 2.0],
+            "string": "\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/", "literals": [null, true, false]}"#;
+        let form = canonical_json(&serde_json::from_str(text).unwrap());
+        let numbers = "[333333333.3333333,1e+30,4.5,0.002,1e-27,0,2]";
+        let string = r#""€$\u000f\nA'B\"\\\\\"/""#;
+        assert_eq!(form, format!(r#"{{"literals":[null,true,false],"numbers":{numbers},"string":{string}}}"#));
+        let keys = json!({"\u{20ac}": 1, "\r": 2, "\u{fb33}": 3, "1": 4, "\u{1f600}": 5, "\u{80}": 6, "\u{f6}": 7});
+        assert_eq!(
+            canonical_json(&keys),
+            "{\"\\r\":2,\"1\":4,\"\u{80}\":6,\"\u{f6}\":7,\"\u{20ac}\":1,\"\u{1f600}\":5,\"\u{fb33}\":3}"
+        );
+        let written = |number: &str| {
+            content_hash(&serde_json::from_str(&format!("{{\"schema_version\":3,\"x\":{number}}}")).unwrap())
+        };
+        assert_eq!(written("300.0"), written("3e2"));
+        assert_eq!(written("300.0"), written("300"));
+        assert_ne!(written("300.0"), written("300.5"));
     }
 
     #[test]

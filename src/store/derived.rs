@@ -28,8 +28,6 @@ pub struct Derived {
     /// One entry per task, in the order of the plan: what the costs mean for a decision.
     #[serde(default)]
     pub economics: Vec<Economics>,
-    /// What a reader should doubt, e.g. a decode rate above the memory's bandwidth.
-    pub findings: Vec<String>,
 }
 
 impl Derived {

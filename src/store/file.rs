@@ -7,12 +7,13 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::StoreError;
-use super::canonical::{self, Members};
+use super::canonical::{self, Dialect, Members};
 use super::outline::outline;
 use super::record::{Record, SCHEMA, SCHEMA_VERSION};
 
-/// Larger files are refused before they are read. A record of 10 tiers × 5 tasks × 200 items is about 7 MB.
-pub const MAX_BYTES: u64 = 32 << 20;
+/// Larger files are refused before they are read, and not written. A record of 10 tiers × 5 tasks × 200 items is about
+/// 7 MB.
+pub const MAX_BYTES: u64 = 128 << 20;
 
 /// A record file as read: its JSON, and what this build understands of it.
 #[derive(Clone, Debug)]
@@ -21,6 +22,15 @@ pub struct RecordFile {
     pub members: Members,
     /// The record.
     pub record: Record,
+}
+
+impl RecordFile {
+    /// The record in canonical JSON: every field of the file.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let field = |(key, form): (&String, &String)| format!("{}:{form}", Value::from(key.as_str()));
+        format!("{{{}}}", self.members.iter().map(field).collect::<Vec<_>>().join(","))
+    }
 }
 
 /// Reads a record file.
@@ -66,7 +76,9 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<RecordFile, StoreError> {
         Ok(record) if record.schema == SCHEMA && record.schema_version <= SCHEMA_VERSION => record,
         other => return Err(refuse(bytes, path, other.err())),
     };
-    let members = canonical::members(text).map_err(|source| StoreError::NotJson { path: path.to_owned(), source })?;
+    let dialect = Dialect::of(record.schema_version);
+    let members =
+        canonical::members(text, dialect).map_err(|source| StoreError::NotJson { path: path.to_owned(), source })?;
     super::validate::validate(&record.raw)?;
     Ok(RecordFile { members, record })
 }
@@ -92,9 +104,13 @@ fn refuse(bytes: &[u8], path: &Path, error: Option<serde_json::Error>) -> StoreE
 /// that a crash or a full disk leaves either the old file or the new one.
 ///
 /// # Errors
-/// [`StoreError::Io`] naming the file.
+/// [`StoreError::Io`] naming the file, [`StoreError::TooLarge`].
 pub fn write(record: &Record, path: &Path) -> Result<(), StoreError> {
-    write_atomically(path, outline(record)?.as_bytes())
+    let text = outline(record)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(StoreError::TooLarge { path: path.to_owned(), limit_mib: MAX_BYTES >> 20 });
+    }
+    write_atomically(path, text.as_bytes())
 }
 
 /// Replaces `path` by `bytes`, atomically. What is not a regular file (a pipe, `/dev/stdout`) is written to instead.
@@ -176,6 +192,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("huge.json");
         File::create(&path).unwrap().set_len(MAX_BYTES + 1).unwrap();
-        assert!(matches!(read(&path), Err(StoreError::TooLarge { limit_mib: 32, .. })));
+        assert!(matches!(read(&path), Err(StoreError::TooLarge { limit_mib: 128, .. })));
     }
 }

@@ -15,6 +15,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 
 pub use self::open_run::OpenRun;
 use super::cell::Cell;
+use super::file::RecordFile;
 use super::record::{RawRecord, Record};
 use super::{StoreError, clock, migrations};
 
@@ -227,13 +228,24 @@ impl History {
         open_run::keep_time(&self.connection, run).map_err(|source| explain(&self.path, source))
     }
 
-    /// Stores a record made elsewhere with its cells, as a finished run with the record's own id, in one transaction.
-    /// Returns `false` if that id is stored already.
+    /// Stores a record that was just made of another tool's results; see [`History::import_file`].
     ///
     /// # Errors
     /// What the database says.
     pub fn import(&mut self, record: &Record, title: &str) -> Result<bool, StoreError> {
-        let sealed = serde_json::to_string(record)?;
+        self.insert(record, &serde_json::to_string(record)?, title)
+    }
+
+    /// Stores a record made elsewhere with its cells, as a finished run with the record's own id, in one transaction.
+    /// Every field is kept, known to this build or not. Returns `false` if that id is stored already.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn import_file(&mut self, file: &RecordFile, title: &str) -> Result<bool, StoreError> {
+        self.insert(&file.record, &file.json(), title)
+    }
+
+    fn insert(&mut self, record: &Record, sealed: &str, title: &str) -> Result<bool, StoreError> {
         let bodies: Vec<String> = record.raw.cells.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
         let run = &record.raw.run;
         let mut store = || -> rusqlite::Result<bool> {
@@ -313,6 +325,14 @@ impl History {
     /// # Errors
     /// [`StoreError::UnknownRun`] also for a run that stored nothing yet.
     pub fn record(&self, run_id: &str) -> Result<Record, StoreError> {
+        self.decode(&self.record_json(run_id)?, "record")
+    }
+
+    /// The same as JSON: the very text that was sealed or imported, fields that this build does not know included.
+    ///
+    /// # Errors
+    /// See [`History::record`].
+    pub fn record_json(&self, run_id: &str) -> Result<String, StoreError> {
         let read = self
             .connection
             .query_row("SELECT header, record, finished_at IS NOT NULL FROM run WHERE id = ?1", [run_id], |row| {
@@ -321,20 +341,18 @@ impl History {
             .optional()
             .map_err(|source| explain(&self.path, source))?;
         match read {
-            Some((_, Some(record), true)) => self.decode(&record, "record"),
+            Some((_, Some(sealed), true) | (None, Some(sealed), false)) => Ok(sealed),
             Some((Some(header), sealed, _)) => {
                 let mut raw: RawRecord = self.decode(&header, "header")?;
                 raw.cells = self.cells(run_id)?;
-                if let Some(sealed) = sealed {
-                    let sealed: Record = self.decode(&sealed, "record")?;
-                    if sealed.raw.cells.len() >= raw.cells.len() {
-                        return Ok(sealed);
-                    }
+                if let Some(sealed) = sealed
+                    && self.decode::<Record>(&sealed, "record")?.raw.cells.len() >= raw.cells.len()
+                {
+                    return Ok(sealed);
                 }
                 raw.run.interrupted = true;
-                Record::from_raw(raw)
+                Ok(serde_json::to_string(&Record::from_raw(raw)?)?)
             }
-            Some((None, Some(record), false)) => self.decode(&record, "record"),
             Some((None, None, _)) | None => Err(StoreError::UnknownRun { wanted: run_id.to_owned() }),
         }
     }

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod derive;
 pub mod derived;
 pub mod file;
+pub(crate) mod findings;
 pub mod history;
 pub mod import;
 mod migrations;
@@ -38,8 +39,8 @@ pub enum StoreError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A record larger than this program reads.
-    #[error("{path} is larger than {limit_mib} MiB: not a tierbench record")]
+    /// A record larger than this program reads or writes.
+    #[error("{path} is larger than {limit_mib} MiB, the most a record may be")]
     TooLarge {
         /// The file.
         path: PathBuf,

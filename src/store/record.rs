@@ -11,6 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
+use super::canonical::Dialect;
 use super::cell::Cell;
 use super::derived::Derived;
 use super::import::Imported;
@@ -35,10 +36,11 @@ pub const SCHEMA: &str = "tierbench.record";
 /// | --- | --- |
 /// | 1 | raw samples, readings, items, derived numbers, content hash |
 /// | 2 | `raw.prompts`: what the graded items asked; `raw.imported`: the other tool a record comes from |
-pub const SCHEMA_VERSION: u32 = 2;
+/// | 3 | the hash is over RFC 8785's canonical form; sentences are no longer stored beside the numbers they are about |
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// JSON Schema of records of [`SCHEMA_VERSION`].
-pub const JSON_SCHEMA: &str = include_str!("../../schema/record.v2.schema.json");
+pub const JSON_SCHEMA: &str = include_str!("../../schema/record.v3.schema.json");
 
 /// A published result: raw observations, the numbers derived from them, and a hash over both.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,7 +72,7 @@ impl Record {
             derived,
             content_sha256: String::new(),
         };
-        record.content_sha256 = super::canonical::hash_of(&record)?;
+        record.content_sha256 = super::canonical::hash_of(&record, Dialect::of(SCHEMA_VERSION))?;
         Ok(record)
     }
 
@@ -190,7 +192,7 @@ pub struct PlanFacts {
     pub quote: Option<Prediction>,
     /// What it took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub took: Option<quote::Outcome>,
+    pub took: Option<quote::Took>,
 }
 
 impl Default for PlanFacts {

@@ -17,7 +17,7 @@ use crate::plan::Workload;
 /// Most trials over all cells: bounds the bootstrap to about a second.
 const MAX_SAMPLES: usize = 20_000;
 /// Most items over all cells.
-const MAX_ITEMS: usize = 200_000;
+const MAX_ITEMS: usize = 100_000;
 /// Latest final look: it takes quadratic time.
 const MAX_FINAL_LOOK: u64 = 5_000;
 /// Most tiers and most cells.

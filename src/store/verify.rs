@@ -1,6 +1,6 @@
 //! Recomputes every derived number of a record and names the first that differs.
 //!
-//! A record of an older schema lacks the numbers that were added since: those are skipped, everything it has is compared.
+//! A record of an older schema lacks the numbers that were added since: those are skipped, every number it has is compared.
 //!
 //! Numbers count as equal when they are the same double, or within one part in 10^12: the last digits of `ln` and `exp`
 //! differ between the mathematical libraries of platforms. Everything else — strings, counts below 2^53, order and
@@ -9,11 +9,14 @@
 use serde_json::Value;
 
 use super::StoreError;
-use super::canonical::{self, HASH_FIELD, members_hash};
+use super::canonical::{self, Dialect, HASH_FIELD, members_hash};
 use super::cell::Outcome;
 use super::file::RecordFile;
 use super::record::{RawRecord, Record, SCHEMA_VERSION};
 use crate::energy::Reading;
+
+/// Sentences that versions 1 and 2 stored beside the numbers they were about. They are worded anew where they are shown.
+const SENTENCES: [&str; 2] = ["findings", "statement"];
 
 /// Relative (and, below 1, absolute) difference that counts as none.
 const TOLERANCE: f64 = 1e-12;
@@ -61,11 +64,12 @@ pub struct Verification {
 pub fn verify(file: &RecordFile) -> Result<Verification, StoreError> {
     let derived = Record::derive(&file.record.raw);
     let older = file.record.schema_version < SCHEMA_VERSION;
+    let dialect = Dialect::of(file.record.schema_version);
     let mut comparison = Comparison { numbers: 0, path: "derived".to_owned(), older };
     // The very text of the file, so that a field this build does not know counts as a difference.
     let stored = |field: &str| file.members.get(field).map(|text| serde_json::from_str::<Value>(text)).transpose();
     let mut difference = readings(&file.record.raw, &mut comparison);
-    let recomputed = canonical::form_of(&derived)?;
+    let recomputed = canonical::form_of(&derived, dialect)?;
     if file.members.get("derived") == Some(&recomputed) {
         // Nearly always the very text: then nothing has to be compared number by number.
         comparison.numbers += canonical::count_numbers(&recomputed);
@@ -73,7 +77,7 @@ pub fn verify(file: &RecordFile) -> Result<Verification, StoreError> {
         difference = comparison.compare(&stored("derived")?.unwrap_or_default(), &serde_json::to_value(derived)?);
     }
     if difference.is_none() {
-        let hash = members_hash(&file.members);
+        let hash = members_hash(&file.members, dialect);
         let stored = stored(HASH_FIELD)?;
         if stored.as_ref().and_then(Value::as_str) != Some(hash.as_str()) {
             difference = Some(Difference { path: HASH_FIELD.to_owned(), stored, recomputed: Some(Value::from(hash)) });
@@ -131,7 +135,8 @@ impl Comparison {
                         return difference;
                     }
                 }
-                let extra = a.keys().find(|key| !b.contains_key(*key))?;
+                let is_sentence = |key: &str| older && SENTENCES.contains(&key);
+                let extra = a.keys().find(|key| !b.contains_key(*key) && !is_sentence(key))?;
                 self.descend(&format!(".{extra}"), a.get(extra), None)
             }
             (Value::Array(a), Value::Array(b)) => {

@@ -1,5 +1,6 @@
 // The published schema accepts the records in the folder RECORDS and refuses what is not a record.
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -13,9 +14,23 @@ const folder = process.env.RECORDS;
 const records = readdirSync(folder).filter((name) => name.endsWith(".json")).map((name) => [name, JSON.parse(readFileSync(join(folder, name), "utf8"))]);
 
 test("every record conforms", () => {
-  assert.ok(records.length >= 3);
+  assert.ok(records.length >= 1);
   for (const [name, record] of records) {
     assert.ok(validate(record), `${name}: ${ajv.errorsText(validate.errors?.slice(0, 5))}`);
+  }
+});
+
+// RFC 8785 is what ECMAScript writes, with sorted keys: any program can check a record's hash.
+const canonical = (value) => {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
+  return `{${Object.keys(value).sort().map((key) => `${JSON.stringify(key)}:${canonical(value[key])}`).join(",")}}`;
+};
+
+test("the hash is that of the standard's canonical form", () => {
+  for (const [name, { content_sha256, ...rest }] of records) {
+    if (rest.schema_version < 3) continue;
+    assert.equal(createHash("sha256").update(canonical(rest)).digest("hex"), content_sha256, name);
   }
 });
 

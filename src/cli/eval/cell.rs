@@ -246,7 +246,7 @@ impl Cell {
             "items_needed": self.items_needed(),
             "ln_e_clears": assessment.ln_e_clear,
             "ln_e_fails": assessment.ln_e_fail,
-            "statement": assessment.statement,
+            "statement": rule.statement(&assessment.verdict),
             "baseline": self.baseline,
             "levels": levels,
             "seen": self.seen_json(),
@@ -350,7 +350,7 @@ impl Cell {
             self.parts.iter().map(|(name, value)| format!(" {} {value:.2},", name.replace('_', " "))).collect();
         let beside = parts.strip_suffix(',').map_or_else(String::new, |parts| format!(" Beside it:{parts}."));
         let ways: String = self.other_ways.iter().map(|way| agreement_text(self.decode, way)).collect();
-        let statement = self.state.assess().statement;
+        let statement = self.state.rule().statement(&self.state.verdict());
         format!("{} on {}: {statement}. Without a model: {baseline}.{beside}{ways}", self.tier, self.task)
     }
 }

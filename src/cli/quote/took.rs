@@ -6,7 +6,7 @@ use super::price;
 use crate::cost::Assumptions;
 use crate::energy::Reading;
 use crate::measure::SpeedCell;
-use crate::plan::quote::{Guess, Outcome as Outturn};
+use crate::plan::quote::{Guess, Took as Outturn};
 use crate::store::cell::{Cell, Outcome, TaskItems};
 
 /// Factor within which an earlier run's power is met again.

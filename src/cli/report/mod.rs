@@ -8,11 +8,12 @@ use super::run::published;
 use super::{Ui, record};
 use crate::error::{Error, ExitStatus, Result};
 use crate::report::{
-    Format, card::Card, csv::Csv, html::Html, json::Json, jsonl::Jsonl, latex::Latex, markdown::Markdown, parquet,
-    splice, table::Terminal,
+    Format, ReportError, card::Card, csv::Csv, html::Html, json::Json, jsonl::Jsonl, latex::Latex, markdown::Markdown,
+    parquet, splice, table::Terminal,
 };
 use crate::store::StoreError;
 use crate::store::file::write_atomically;
+use crate::store::outline::outline;
 use crate::store::record::Record;
 
 /// Print a stored or published record as a table or page
@@ -64,6 +65,10 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     let [spec] = args.record.as_slice() else {
         return Err(Error::Usage(format!("{} records: a report shows one, --site DIR shows many", args.record.len())));
     };
+    if args.output == ReportFormat::Json && args.splice.is_none() {
+        let text = outline(&record::load_document(spec, ui)?).map_err(ReportError::from)?;
+        return write(args, text.as_bytes(), ui);
+    }
     let record = record::load(spec, ui)?;
     if let Some(path) = &args.splice {
         return splice_into(path, &record, spec, ui);
@@ -80,9 +85,13 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
         ReportFormat::Svg => Card.render(&record)?.into_bytes(),
         ReportFormat::Html => Html.render(&record)?.into_bytes(),
     };
+    write(args, &bytes, ui)
+}
+
+fn write(args: &Args, bytes: &[u8], ui: &Ui) -> Result<ExitStatus> {
     match &args.to {
-        Some(path) => write_atomically(path, &bytes)?,
-        None => ui.write(&bytes)?,
+        Some(path) => write_atomically(path, bytes)?,
+        None => ui.write(bytes)?,
     }
     Ok(ExitStatus::Success)
 }

@@ -9,6 +9,7 @@ use crate::quality::task::BarMetric;
 use crate::report::number::significant;
 use crate::report::one_line;
 use crate::store::derived::{EnergyNumbers, TaskNumbers};
+use crate::store::findings::is_debug;
 use crate::store::record::{Record, TaskFacts, TierFacts};
 use crate::units::Interval;
 
@@ -154,19 +155,12 @@ impl Summary {
     }
 }
 
-/// Findings that make every number of a record doubtful.
+/// What makes every number of a record doubtful.
 fn doubt(record: &Record) -> Option<String> {
-    if record.raw.build.profile != "release" && record.raw.imported.is_none() {
+    if is_debug(&record.raw) {
         return Some("measured by a debug build".into());
     }
-    let over = record.derived.speed.iter().find(|numbers| numbers.bandwidth_share.is_some_and(|share| share > 1.0))?;
-    let share = over.bandwidth_share.unwrap_or_default() * 100.0;
-    Some(format!(
-        "{} on {} would need {} % of the measured memory bandwidth",
-        one_line(&over.tier.0),
-        over.test,
-        significant(share, 3)
-    ))
+    record.impossible().first().map(|why| one_line(why))
 }
 
 fn level(facts: &TierFacts) -> String {

@@ -6,24 +6,24 @@ mod tests;
 
 use std::borrow::Cow;
 
-use super::Members;
 use super::shape::{Name, Shape};
 use super::token::{self, Form};
+use super::{Dialect, Members};
 
 /// Deepest nesting of a text from outside, as deep as `serde_json` reads.
 const MAX_DEPTH: usize = 127;
 
 /// Canonical JSON of `text`; `None` if it is no JSON. Nesting is not bounded: the text must come from a value.
-pub(super) fn canonical(text: &str) -> Option<String> {
-    let mut scanner = Scanner::of(text, usize::MAX);
+pub(super) fn canonical(text: &str, dialect: Dialect) -> Option<String> {
+    let mut scanner = Scanner::of(text, dialect, usize::MAX);
     scanner.value(0)?;
     scanner.end()?;
     String::from_utf8(scanner.out).ok()
 }
 
 /// The fields of the object `text` holds; `None` if it holds no object.
-pub(super) fn members(text: &str) -> Option<Members> {
-    let (mut scanner, mut members) = (Scanner::of(text, MAX_DEPTH), Members::new());
+pub(super) fn members(text: &str, dialect: Dialect) -> Option<Members> {
+    let (mut scanner, mut members) = (Scanner::of(text, dialect, MAX_DEPTH), Members::new());
     scanner.expect(b'{')?;
     if scanner.peek()? == b'}' {
         scanner.at += 1;
@@ -55,6 +55,7 @@ pub(super) fn members(text: &str) -> Option<Members> {
 /// skipped, rewritten or moved.
 struct Scanner<'a> {
     text: &'a str,
+    dialect: Dialect,
     at: usize,
     /// The text from here to `at` belongs to the output and is not in it yet.
     run: usize,
@@ -72,9 +73,10 @@ struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    fn of(text: &'a str, deepest: usize) -> Self {
+    fn of(text: &'a str, dialect: Dialect, deepest: usize) -> Self {
         Self {
             text,
+            dialect,
             at: 0,
             run: 0,
             out: Vec::with_capacity(text.len()),
@@ -212,7 +214,7 @@ impl<'a> Scanner<'a> {
             self.names.extend_from_slice(&self.shapes[depth].names()[..fields]);
         }
         if !is_known {
-            self.shapes[depth].learn(self.names.drain(first_name..));
+            self.shapes[depth].learn(self.names.drain(first_name..), self.dialect);
         }
         if !self.shapes[depth].order().is_empty() {
             self.put_in_order(depth, first_field);
@@ -301,13 +303,13 @@ impl<'a> Scanner<'a> {
 
     fn number(&mut self) -> Option<()> {
         let start = self.at;
-        let (length, form) = token::number(self.rest())?;
+        let (length, form) = token::number(self.rest(), self.dialect)?;
         self.at += length;
         if form == Form::Other {
             let number = &self.text[start..self.at];
             let mut printed = std::mem::take(&mut self.scratch);
             printed.clear();
-            token::print(number, &mut printed)?;
+            token::print(number, self.dialect, &mut printed)?;
             if printed != number.as_bytes() {
                 self.replace(start, &printed);
             }

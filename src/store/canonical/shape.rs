@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::Dialect;
+
 /// A field's name as it stands in a text.
 #[derive(Clone, Debug)]
 pub(super) struct Name<'a> {
@@ -21,13 +23,13 @@ pub(super) struct Shape<'a> {
 
 impl<'a> Shape<'a> {
     /// The shape of an object with these names.
-    pub(super) fn learn(&mut self, names: impl IntoIterator<Item = Name<'a>>) {
+    pub(super) fn learn(&mut self, names: impl IntoIterator<Item = Name<'a>>, dialect: Dialect) {
         self.names.clear();
         self.names.extend(names);
-        let says = |field: &usize| self.names[*field].says.as_bytes();
+        let says = |field: &usize| &*self.names[*field].says;
         let mut sorted: Vec<usize> = (0..self.names.len()).collect();
         // A stable sort: of fields of one name the last is the last, and the one that counts.
-        sorted.sort_by(|a, b| says(a).cmp(says(b)));
+        sorted.sort_by(|a, b| dialect.compare(says(a), says(b)));
         let is_last = |place: usize| sorted.get(place + 1).is_none_or(|next| says(next) != says(&sorted[place]));
         self.order.clear();
         self.order.extend((0..sorted.len()).filter(|&place| is_last(place)).map(|place| sorted[place]));

@@ -4,7 +4,6 @@ mod answer;
 mod cost;
 mod economics;
 mod energy;
-mod findings;
 mod speed;
 mod task;
 
@@ -34,8 +33,7 @@ pub(super) fn derive(raw: &RawRecord) -> Derived {
     }
     let answers = raw.tasks.iter().map(|facts| answer::answer(facts, &tasks)).collect();
     let ladder = ladder(raw, &speed, &tiers, &tasks);
-    let findings = findings::findings(raw, &speed, &tasks);
-    let mut derived = Derived { speed, tasks, tiers, answers, ladder, economics: Vec::new(), findings };
+    let mut derived = Derived { speed, tasks, tiers, answers, ladder, economics: Vec::new() };
     derived.economics = economics::economics(raw, &derived);
     derived
 }

@@ -4,7 +4,11 @@ use proptest::prelude::*;
 
 use serde_json::{Number, Value};
 
-use super::{canonical, members};
+use super::{Dialect, members};
+
+fn canonical(text: &str) -> Option<String> {
+    super::canonical(text, Dialect::First)
+}
 
 /// The same from a parsed value, the long way.
 fn long_way(value: &Value) -> String {
@@ -115,7 +119,7 @@ fn strings_read_as_the_parser_reads_them() {
 fn nesting_is_bounded_as_in_the_parser() {
     for depth in [126, 127, 128, 5000] {
         let text = format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
-        assert_eq!(members(&text).is_some(), serde_json::from_str::<Value>(&text).is_ok(), "{depth}");
+        assert_eq!(members(&text, Dialect::First).is_some(), serde_json::from_str::<Value>(&text).is_ok(), "{depth}");
     }
 }
 
@@ -163,5 +167,26 @@ proptest! {
         if let Ok(text) = String::from_utf8(bytes) {
             agrees(&text);
         }
+    }
+    #[test]
+    fn the_standard_dialect_differs_in_numbers_only_and_reads_back_to_the_same_doubles(value in json()) {
+        let form = super::canonical(&value.to_string(), Dialect::Rfc8785).unwrap();
+        prop_assert_eq!(super::canonical(&form, Dialect::Rfc8785), Some(form.clone()));
+        let read: Value = serde_json::from_str(&form).unwrap();
+        prop_assert_eq!(doubles(&read), doubles(&value));
+    }
+}
+
+/// The value with every number as a double, and zero without a sign.
+fn doubles(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => number.as_f64().map_or(Value::Null, |x| Value::from(x + 0.0)),
+        Value::Array(elements) => elements.iter().map(doubles).collect(),
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.iter().map(|(name, child)| (name.clone(), doubles(child))).collect();
+            fields.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Object(fields.into_iter().collect())
+        }
+        other => other.clone(),
     }
 }
