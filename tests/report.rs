@@ -393,3 +393,81 @@ fn parquet_holds_the_rows_with_typed_columns() {
     assert_eq!(trials.metadata().file_metadata().num_rows(), 5 * 5);
     assert!(columns(&trials).contains(&"elapsed_ns INT64".to_owned()));
 }
+
+#[test]
+fn a_site_prefers_what_verifies_and_never_empties_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = dir.path().join("site");
+    let folder = |name: &str| {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    };
+    let genuine = serde_json::to_value(record()).unwrap();
+    let mut forged = genuine.clone();
+    forged["derived"]["speed"][0]["median"] = serde_json::json!(1e9);
+    let build = |from: &[&Path], code: i32| {
+        let run = tierbench(dir.path()).args(["report", "--site"]).arg(&site).args(from).assert().code(code);
+        String::from_utf8_lossy(&run.get_output().stderr).into_owned()
+    };
+    let index =
+        || -> serde_json::Value { serde_json::from_slice(&std::fs::read(site.join("index.json")).unwrap()).unwrap() };
+    let copy = site.join("records/20260821-140500-3fa9c1.json");
+    // The forged copy states the genuine one's hash and comes first: it is named and the genuine one stands.
+    let both = folder("both");
+    write(&both, "a-forged.json", &forged);
+    let good = write(&both, "b-good.json", &genuine);
+    std::fs::write(both.join("b-good.json.minisig"), "untrusted comment: x").unwrap();
+    let said = build(&[&both], 5);
+    assert!(said.contains("a-forged.json") && said.contains("does not verify: derived.speed[0].median"), "{said}");
+    let records = index()["records"].clone();
+    assert_eq!((records.as_array().unwrap().len(), &records[0]["verified"]), (1, &serde_json::json!(true)));
+    assert_eq!(std::fs::read(&copy).unwrap(), std::fs::read(&good).unwrap());
+    assert_eq!(records[0]["signature"], "20260821-140500-3fa9c1.json.minisig");
+    assert!(copy.with_extension("json.minisig").is_file());
+    // A typing error leaves the site as it was; a site among its own sources is no record.
+    let before = std::fs::read(site.join("index.json")).unwrap();
+    let said = build(&[Path::new("no/such.json")], 2);
+    assert!(said.contains("no/such.json") && said.contains("as it was"), "{said}");
+    assert_eq!(std::fs::read(site.join("index.json")).unwrap(), before);
+    std::fs::copy(&good, site.join("mine.json")).unwrap();
+    assert!(!build(&[&site], 0).contains("left out"));
+    // Forged again, alone: listed, not ranked, without the signature; then another record takes its place.
+    let alone = folder("alone");
+    write(&alone, "forged.json", &forged);
+    assert!(build(&[&alone], 0).contains("listed but not ranked: does not verify"));
+    assert!(!copy.with_extension("json.minisig").exists());
+    let mut raw = raw();
+    raw.run.id = "another".into();
+    let other = folder("other");
+    write(&other, "other.json", &serde_json::to_value(Record::from_raw(raw).unwrap()).unwrap());
+    build(&[&other], 0);
+    assert!(!copy.exists() && !copy.with_extension("html").exists(), "what is not on the site is not published");
+    assert!(site.join("records/another.html").is_file());
+}
+
+#[test]
+fn a_site_ranks_what_clears_one_bar_at_one_tariff() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("records");
+    std::fs::create_dir(&folder).unwrap();
+    let submit = |name: &str, change: &dyn Fn(&mut tierbench::store::record::RawRecord)| {
+        let mut raw = raw();
+        raw.run.id = name.into();
+        change(&mut raw);
+        write(&folder, &format!("{name}.json"), &serde_json::to_value(Record::from_raw(raw).unwrap()).unwrap());
+    };
+    submit("one", &|_| ());
+    submit("dear", &|raw| raw.cost.tariff.value.0 = 9.0);
+    submit("strict", &|raw| raw.tasks[0].rule.bar = tierbench::stats::eprocess::Bar::new(0.9).unwrap());
+    let site = dir.path().join("site");
+    tierbench(dir.path()).args(["report", "--site"]).args([&site, &folder]).assert().success();
+    let index: serde_json::Value = serde_json::from_slice(&std::fs::read(site.join("index.json")).unwrap()).unwrap();
+    let groups = index["quality"].as_array().unwrap();
+    assert_eq!(groups.len(), 3, "{groups:?}");
+    let reasons: Vec<String> = groups.iter().map(|group| group["apart"].to_string()).collect();
+    assert!(reasons.iter().all(|reason| reason.contains("bar") || reason.contains("prices")), "{reasons:?}");
+    for row in groups.iter().flat_map(|group| group["rows"].as_array().unwrap()) {
+        assert!(row["rank"].is_null() || row["verdict"] == "CLEARS", "{row}");
+    }
+}

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::StoreError;
 use super::canonical::{self, Dialect, Members};
 use super::outline::outline;
+use super::place::path_at;
 use super::record::{Record, SCHEMA, SCHEMA_VERSION};
 
 /// Larger files are refused before they are read, and not written. A record of 10 tiers × 5 tasks × 200 items is about
@@ -79,7 +80,12 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<RecordFile, StoreError> {
     let dialect = Dialect::of(record.schema_version);
     let members =
         canonical::members(text, dialect).map_err(|source| StoreError::NotJson { path: path.to_owned(), source })?;
-    super::validate::validate(&record.raw)?;
+    super::validate::validate(&record.raw).map_err(|error| match error {
+        StoreError::BadRecord { at, why } => {
+            StoreError::NotARecord { path: path.to_owned(), why: format!("{at}: {why}") }
+        }
+        other => other,
+    })?;
     Ok(RecordFile { members, record })
 }
 
@@ -93,9 +99,16 @@ fn refuse(bytes: &[u8], path: &Path, error: Option<serde_json::Error>) -> StoreE
     if value.get("schema").and_then(Value::as_str) != Some(SCHEMA) {
         return not_a_record(format!("no field \"schema\": \"{SCHEMA}\""));
     }
-    match (value.get("schema_version").and_then(Value::as_u64), error) {
-        (None, _) => not_a_record("field `schema_version` is missing or not a number".into()),
-        (Some(found), Some(error)) if found <= u64::from(SCHEMA_VERSION) => not_a_record(error.to_string()),
+    // A version that is no version of ours, however large, is a newer one if it is above all of ours.
+    let version = value.get("schema_version").and_then(Value::as_f64).filter(|&version| version >= 1.0);
+    match (version.map(|version| version.ceil() as u64), error) {
+        (None, _) => not_a_record("field `schema_version` is missing or no number from 1 on".into()),
+        (Some(found), Some(error)) if found <= u64::from(SCHEMA_VERSION) => {
+            not_a_record(match path_at(bytes, error.line(), error.column()).as_str() {
+                "" => error.to_string(),
+                at => format!("{at}: {error}"),
+            })
+        }
         (Some(found), _) => StoreError::FutureRecord { path: path.to_owned(), found, known: SCHEMA_VERSION },
     }
 }

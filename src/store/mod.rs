@@ -17,10 +17,11 @@ pub mod history;
 pub mod import;
 mod migrations;
 pub mod outline;
+mod place;
 pub mod prompts;
 pub mod record;
 pub mod signature;
-mod validate;
+pub(crate) mod validate;
 pub mod verify;
 
 use std::path::PathBuf;

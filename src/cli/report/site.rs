@@ -2,27 +2,35 @@
 //!
 //! What a file gave is kept in the site, by the file's hash: a site that is built again recomputes only what is new.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{Ui, record};
+use crate::cli::Ui;
+use crate::cli::record::{self, Place};
 use crate::error::{Error, ExitStatus, Result};
 use crate::report::one_line;
 use crate::report::site::{Index, LeftOut, Summary, assets, index_page, record_page};
-use crate::store::StoreError;
 use crate::store::canonical::sha256_hex;
 use crate::store::file::{self, write_atomically};
 use crate::store::history::History;
 use crate::store::record::BuildFacts;
+use crate::store::validate::is_run_id;
 use crate::store::verify::verify;
 
-/// Builds the site; files that are no records are named and left out, and the exit code says so.
+const INDEX: &str = "index.json";
+const CACHE: &str = "cache.json";
+
+/// Largest signature that is copied, bytes; minisign's have about 300.
+const MAX_SIGNATURE: usize = 4096;
+
+/// Builds the site; files that are no records are named and left out, and the exit code says so. Without any record the
+/// site stays as it was.
 pub(super) fn build(dir: &Path, specs: &[String], ui: &Ui) -> Result<ExitStatus> {
-    let sources = sources(specs)?;
+    let sources = sources(specs, dir)?;
     if sources.is_empty() {
         return Err(Error::Usage("no record: name record files or a directory of them".into()));
     }
@@ -30,16 +38,21 @@ pub(super) fn build(dir: &Path, specs: &[String], ui: &Ui) -> Result<ExitStatus>
         let path = dir.join(folder);
         std::fs::create_dir_all(&path).map_err(|source| Error::Io { action: "create", path, source })?;
     }
-    for (path, text) in assets() {
-        write_atomically(&dir.join(path), text.as_bytes())?;
-    }
-    let cache = Cache::read(dir);
-    let (published, left_out) = add_all(&sources, dir, &cache, ui)?;
-    Cache::write(dir, &published)?;
-    let summaries: Vec<Summary> = published.into_values().collect();
+    let before = Cache::read(dir);
+    let (published, left_out) = add_all(&sources, dir, &before.current(), ui)?;
     for left in &left_out {
         ui.warn(format_args!("left out {}: {}", left.file, left.why));
     }
+    if published.is_empty() {
+        let why = format!("none of the records can be read: the site in {} is as it was", dir.display());
+        return Err(Error::Usage(why));
+    }
+    before.remove_all_but(&published, dir);
+    Cache::write(dir, &published)?;
+    for (path, text) in assets() {
+        write_atomically(&dir.join(path), text.as_bytes())?;
+    }
+    let summaries: Vec<Summary> = published.into_values().collect();
     for summary in &summaries {
         if let Some(why) = &summary.unranked {
             ui.warn(format_args!("run {} is listed but not ranked: {why}", summary.run));
@@ -48,95 +61,97 @@ pub(super) fn build(dir: &Path, specs: &[String], ui: &Ui) -> Result<ExitStatus>
     let status = if left_out.is_empty() { ExitStatus::Success } else { ExitStatus::CellsFailed };
     let index = Index::of(summaries, left_out);
     let json = serde_json::to_string(&index).map_err(crate::report::ReportError::from)?;
-    write_atomically(&dir.join("index.json"), json.as_bytes())?;
+    write_atomically(&dir.join(INDEX), json.as_bytes())?;
     write_atomically(&dir.join("index.html"), index_page(&index)?.as_bytes())?;
     ui.note(format_args!("{} records in {}", index.records.len(), dir.join("index.html").display()));
     Ok(status)
 }
 
-/// Where a record comes from.
-enum Source {
-    File(PathBuf),
-    Run(String),
-}
-
-impl Source {
-    fn name(&self) -> String {
-        match self {
-            Self::File(path) => path.display().to_string(),
-            Self::Run(id) => format!("run {id}"),
-        }
-    }
-
-    /// The record's bytes, and what errors call them.
-    fn read(&self) -> Result<(Vec<u8>, PathBuf)> {
-        match self {
-            Self::File(path) => Ok((file::read_bytes(path)?, path.clone())),
-            Self::Run(id) => {
-                let record = History::open_default()?.record(id)?;
-                Ok((serde_json::to_vec(&record).map_err(StoreError::from)?, PathBuf::from(id)))
-            }
-        }
+/// What errors and the site call a place.
+fn name(place: &Place) -> String {
+    match place {
+        Place::File(path) => path.display().to_string(),
+        Place::Run(id) => format!("run {id}"),
     }
 }
 
-/// Files and runs in the order given, the files of a directory by name.
-fn sources(specs: &[String]) -> Result<Vec<Source>> {
+/// A record's bytes, and what errors call them.
+fn read(place: &Place) -> Result<(Vec<u8>, PathBuf)> {
+    match place {
+        Place::File(path) => Ok((file::read_bytes(path)?, path.clone())),
+        Place::Run(id) => Ok((History::open_default()?.record_json(id)?.into_bytes(), PathBuf::from(id))),
+    }
+}
+
+/// Files and runs in the order given, the files of a directory by name. What a site writes into its own directory is no
+/// record.
+fn sources(specs: &[String], site: &Path) -> Result<Vec<Place>> {
     let mut sources = Vec::new();
     for spec in specs {
         let path = Path::new(spec);
-        if path.is_dir() {
-            let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
-            let entries: std::io::Result<Vec<PathBuf>> =
-                std::fs::read_dir(path).map_err(failed)?.map(|entry| entry.map(|entry| entry.path())).collect();
-            let mut files = entries.map_err(failed)?;
-            files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
-            files.sort();
-            sources.extend(files.into_iter().map(Source::File));
-        } else if record::is_file(spec) {
-            sources.push(Source::File(path.to_owned()));
-        } else {
-            sources.push(Source::Run(History::open_default()?.resolve(spec)?));
+        if !path.is_dir() {
+            sources.push(record::locate(spec)?);
+            continue;
         }
+        let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
+        let entries: std::io::Result<Vec<PathBuf>> =
+            std::fs::read_dir(path).map_err(failed)?.map(|entry| entry.map(|entry| entry.path())).collect();
+        let mut files = entries.map_err(failed)?;
+        let is_site = matches!((path.canonicalize(), site.canonicalize()), (Ok(path), Ok(site)) if path == site);
+        let own = |file: &Path| is_site && [INDEX, CACHE].iter().any(|own| file.ends_with(own));
+        files.retain(|file| file.extension().is_some_and(|extension| extension == "json") && !own(file));
+        files.sort();
+        sources.extend(files.into_iter().map(Place::File));
     }
     Ok(sources)
 }
 
 /// What earlier builds of the site found, by the hash of the file. Another build of this program starts anew: it may
 /// derive other numbers.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Cache {
     build: String,
     files: BTreeMap<String, Summary>,
 }
 
 impl Cache {
-    fn path(dir: &Path) -> PathBuf {
-        dir.join("cache.json")
-    }
-
     fn build() -> String {
         let build = BuildFacts::current();
         format!("{} {}", build.version, build.revision.unwrap_or_default())
     }
 
-    /// A cache that is absent, damaged or another build's is empty.
+    /// A cache that is absent or damaged is empty.
     fn read(dir: &Path) -> Self {
-        let text = std::fs::read(Self::path(dir)).unwrap_or_default();
-        let cache: Self = serde_json::from_slice(&text).unwrap_or_default();
-        if cache.build == Self::build() { cache } else { Self::default() }
+        let text = std::fs::read(dir.join(CACHE)).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    /// What holds for this build of the program, too.
+    fn current(&self) -> Self {
+        if self.build == Self::build() { self.clone() } else { Self::default() }
+    }
+
+    /// Removes the pages and copies that earlier builds made of records that are not on the site any more.
+    fn remove_all_but(&self, published: &BTreeMap<String, Summary>, dir: &Path) {
+        let kept: BTreeSet<&str> = published.values().map(|summary| summary.run.as_str()).collect();
+        for old in self.files.values().filter(|old| is_run_id(&old.run) && !kept.contains(old.run.as_str())) {
+            for extension in ["html", "json", "json.minisig"] {
+                // What cannot be removed stays where nothing links it.
+                let _ = std::fs::remove_file(page_of(dir, &old.run, extension));
+            }
+        }
     }
 
     fn write(dir: &Path, files: &BTreeMap<String, Summary>) -> Result<()> {
         let cache = Self { build: Self::build(), files: files.clone() };
         let text = serde_json::to_vec(&cache).map_err(crate::report::ReportError::from)?;
-        Ok(write_atomically(&Self::path(dir), &text)?)
+        Ok(write_atomically(&dir.join(CACHE), &text)?)
     }
 
     /// What the file of this hash gave, if its page and copy are still there.
     fn find(&self, sha256: &str, dir: &Path) -> Option<Summary> {
         let summary = self.files.get(sha256)?;
-        let is_there = |extension| published(dir, &summary.run, extension).is_file();
+        let is_there = |extension| page_of(dir, &summary.run, extension).is_file();
         (is_there("html") && is_there("json")).then(|| summary.clone())
     }
 }
@@ -158,12 +173,7 @@ enum Added {
 
 /// Adds every source with one thread a core. The outcome does not depend on which thread is first: of two submissions
 /// with one run id the first in order stays. Returns what is on the site by the hash of its file, and what is not.
-fn add_all(
-    sources: &[Source],
-    dir: &Path,
-    cache: &Cache,
-    ui: &Ui,
-) -> Result<(BTreeMap<String, Summary>, Vec<LeftOut>)> {
+fn add_all(sources: &[Place], dir: &Path, cache: &Cache, ui: &Ui) -> Result<(BTreeMap<String, Summary>, Vec<LeftOut>)> {
     let bar = ui.progress(sources.len() as u64, false);
     let next = AtomicUsize::new(0);
     let added: Mutex<BTreeMap<usize, Added>> = Mutex::new(BTreeMap::new());
@@ -194,43 +204,80 @@ fn add_all(
     settle(sources, added, dir)
 }
 
-/// Gives the files of every first submission their names and drops the others.
+/// A record that can be on the site.
+struct Submission {
+    place: usize,
+    sha256: String,
+    summary: Summary,
+    is_new: bool,
+}
+
+/// Of the submissions of one run the first that verifies stays, else the first; its files get their names and those of
+/// the others are dropped.
 fn settle(
-    sources: &[Source],
+    sources: &[Place],
     added: BTreeMap<usize, Added>,
     dir: &Path,
 ) -> Result<(BTreeMap<String, Summary>, Vec<LeftOut>)> {
-    let mut contents: BTreeMap<String, String> = BTreeMap::new();
-    let (mut kept, mut left_out) = (BTreeMap::new(), Vec::new());
+    let mut by_run: BTreeMap<String, Vec<Submission>> = BTreeMap::new();
+    let mut left_out: BTreeMap<usize, String> = BTreeMap::new();
     for (place, added) in added {
         let (sha256, summary, is_new) = match added {
-            Added::New { sha256, summary } => (sha256, summary, true),
-            Added::Known { sha256, summary } => (sha256, summary, false),
+            Added::New { sha256, summary } => (sha256, *summary, true),
+            Added::Known { sha256, summary } => (sha256, *summary, false),
             Added::LeftOut(why) => {
-                left_out.push(LeftOut { file: one_line(&sources[place].name()), why });
+                left_out.insert(place, why);
                 continue;
             }
         };
-        if let Some(first) = contents.get(&summary.run) {
-            if is_new {
-                discard(dir, place);
-            }
-            let same = *first == summary.content_sha256;
-            let why = if same { "submitted twice" } else { "another record of this run id came first" };
-            let file = one_line(&sources[place].name());
-            left_out.push(LeftOut { file, why: format!("run {}: {why}", summary.run) });
-            continue;
-        }
-        if is_new {
-            publish(dir, place, &summary.run)?;
-        }
-        contents.insert(summary.run.clone(), summary.content_sha256.clone());
-        kept.insert(sha256, *summary);
+        by_run.entry(summary.run.clone()).or_default().push(Submission { place, sha256, summary, is_new });
     }
-    Ok((kept, left_out))
+    let mut kept = BTreeMap::new();
+    for (run, mut submissions) in by_run {
+        let best = submissions.iter().position(|submission| submission.summary.verified).unwrap_or_default();
+        let mut best = submissions.remove(best);
+        for other in submissions {
+            if other.is_new {
+                discard(dir, other.place);
+            }
+            let why = match (&other.summary.unranked, best.summary.content_sha256 == other.summary.content_sha256) {
+                (Some(why), _) if !other.summary.verified => why.clone(),
+                (_, true) => "submitted twice".to_owned(),
+                (_, false) => "another record of this run id came first".to_owned(),
+            };
+            left_out.insert(other.place, format!("run {run}: {why}"));
+        }
+        if best.is_new {
+            publish(dir, best.place, &run)?;
+        }
+        best.summary.signature = publish_signature(&sources[best.place], dir, &run)?;
+        kept.insert(best.sha256, best.summary);
+    }
+    let left_out = left_out.into_iter();
+    let named = left_out.map(|(place, why)| LeftOut { file: one_line(&name(&sources[place])), why });
+    Ok((kept, named.collect()))
 }
 
-fn claim<'a>(next: &AtomicUsize, sources: &'a [Source]) -> Option<(usize, &'a Source)> {
+/// Copies the signature that lies beside a record's file, whoever made it; returns its name on the site.
+fn publish_signature(source: &Place, dir: &Path, run: &str) -> Result<Option<String>> {
+    let Place::File(path) = source else { return Ok(None) };
+    let mut beside = path.clone().into_os_string();
+    beside.push(".minisig");
+    let to = page_of(dir, run, "json.minisig");
+    match std::fs::read(&beside) {
+        Ok(signature) if signature.len() <= MAX_SIGNATURE => {
+            write_atomically(&to, &signature)?;
+            Ok(Some(format!("{run}.json.minisig")))
+        }
+        _ => {
+            // One of an earlier build would sign another file.
+            let _ = std::fs::remove_file(to);
+            Ok(None)
+        }
+    }
+}
+
+fn claim<'a>(next: &AtomicUsize, sources: &'a [Place]) -> Option<(usize, &'a Place)> {
     let place = next.fetch_add(1, Ordering::Relaxed);
     sources.get(place).map(|source| (place, source))
 }
@@ -241,9 +288,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Reads, verifies and writes one record under its place; [`publish`] gives the files their names.
-fn add(source: &Source, place: usize, dir: &Path, cache: &Cache) -> Result<Added> {
+fn add(source: &Place, place: usize, dir: &Path, cache: &Cache) -> Result<Added> {
     let left_out = |error: Error| Ok(Added::LeftOut(one_line(&error.to_string())));
-    let (bytes, path) = match source.read() {
+    let (bytes, path) = match read(source) {
         Ok(read) => read,
         Err(error) => return left_out(error),
     };
@@ -255,8 +302,8 @@ fn add(source: &Source, place: usize, dir: &Path, cache: &Cache) -> Result<Added
         Ok(file) => file,
         Err(error) => return left_out(error.into()),
     };
-    let doubt = verify(&file)?.difference.map(|difference| one_line(&format!("does not verify: {difference}")));
-    let summary = Summary::of(&file.record, doubt);
+    let difference = verify(&file)?.difference.map(|difference| one_line(&format!("does not verify: {difference}")));
+    let summary = Summary::of(&file.record, difference);
     let page = record_page(&file.record, summary.unranked.as_deref())?;
     // The copy holds the very bytes that were submitted, so that a signature of them stays valid.
     for (extension, content) in [("html", page.into_bytes()), ("json", bytes)] {
@@ -266,7 +313,7 @@ fn add(source: &Source, place: usize, dir: &Path, cache: &Cache) -> Result<Added
     Ok(Added::New { sha256, summary: Box::new(summary) })
 }
 
-fn published(dir: &Path, run: &str, extension: &str) -> PathBuf {
+fn page_of(dir: &Path, run: &str, extension: &str) -> PathBuf {
     dir.join("records").join(format!("{run}.{extension}"))
 }
 
@@ -277,7 +324,7 @@ fn staged(dir: &Path, place: usize, extension: &str) -> PathBuf {
 /// Renames a record's files to the name of its run.
 fn publish(dir: &Path, place: usize, run: &str) -> Result<()> {
     for extension in ["html", "json"] {
-        let path = published(dir, run, extension);
+        let path = page_of(dir, run, extension);
         let renamed = std::fs::rename(staged(dir, place, extension), &path);
         renamed.map_err(|source| Error::Io { action: "write", path, source })?;
     }

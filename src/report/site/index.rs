@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::summary::{QualityClass, QualityRow, SpeedRow, Summary};
+use crate::decide::Verdict;
 use crate::units::Interval;
 
 /// Everything a site shows; written as `index.json` too.
@@ -60,7 +61,7 @@ pub struct SpeedGroup {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Ranked<T> {
     /// 1 + the number of rows whose interval lies wholly on the better side of this one's: rows of one rank are ties.
-    /// `None` for a row that is not ranked.
+    /// `None` for a row that is not ranked: of a record in doubt, or of a tier that does not clear the bar.
     pub rank: Option<usize>,
     /// The row.
     #[serde(flatten)]
@@ -86,7 +87,9 @@ impl Index {
         for record in &mut records {
             let ranked = record.unranked.is_none();
             for (class, row) in std::mem::take(&mut record.quality) {
-                tasks.entry(class).or_default().push((ranked, row));
+                // The question is which tier that clears the bar is the cheapest.
+                let clears = row.verdict == Verdict::Clears.name();
+                tasks.entry(class).or_default().push((ranked && clears, row));
             }
             for (test, row) in std::mem::take(&mut record.speed) {
                 tests.entry(test).or_default().push((ranked, row));
@@ -169,6 +172,13 @@ fn apart(class: &QualityClass, all: &[QualityClass]) -> Vec<String> {
             }
             if other.metric != class.metric {
                 reasons.push(format!("quality is a {} here and a {} there", class.metric, other.metric));
+            }
+            if other.bar != class.bar {
+                reasons.push(format!("the bar is {} here and {} there", class.bar, other.bar));
+            }
+            if other.prices != class.prices {
+                let (ours, theirs) = (&class.prices, &other.prices);
+                reasons.push(format!("their costs assume other prices ({ours} here, {theirs} there)"));
             }
             if other.energy != class.energy {
                 let (ours, theirs) = (&class.energy, &other.energy);

@@ -28,6 +28,11 @@ pub struct Summary {
     pub content_sha256: String,
     /// Program that measured.
     pub build: String,
+    /// Whether every number follows from its samples and the content has the hash it states.
+    pub verified: bool,
+    /// Name of the signature beside the record's copy; `None` if none was submitted. Who made it is for the reader to check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
     /// Why none of its rows is ranked; `None` if they are.
     pub unranked: Option<String>,
     /// Rows of tasks, each with what must agree for two to be ranked; the index takes them into its groups.
@@ -86,8 +91,13 @@ pub struct QualityClass {
     pub task_sha256: String,
     /// What the bar is measured in.
     pub metric: String,
+    /// The bar: verdicts are about it, and where it lies decides how many items were graded.
+    pub bar: String,
     /// How the energy in the cost was known, and where its boundary lies.
     pub energy: String,
+    /// What the costs assume that is not the machine's own: tariff, utilization, overhead. What the machine cost to buy is
+    /// its own and may differ within a class.
+    pub prices: String,
 }
 
 /// One tier on one speed test.
@@ -105,9 +115,9 @@ pub struct SpeedRow {
 }
 
 impl Summary {
-    /// Picks a record's rows. `doubt` is why it is not ranked, e.g. a number that does not verify.
+    /// Picks a record's rows. `difference` is the number that does not verify, if there is one.
     #[must_use]
-    pub fn of(record: &Record, doubt: Option<String>) -> Self {
+    pub fn of(record: &Record, difference: Option<String>) -> Self {
         let host = &record.raw.host;
         let mut machine = vec![host.cpu.clone().unwrap_or_else(|| host.arch.clone())];
         machine.extend(host.physical_cores.map(|n| format!("{n} cores")));
@@ -129,7 +139,7 @@ impl Summary {
         let quality = record.derived.tasks.iter().filter_map(|numbers| {
             let facts = record.tier(&numbers.tier)?;
             let task = record.raw.tasks.iter().find(|task| task.name == numbers.task)?;
-            Some(quality(subject(facts), task, numbers))
+            Some(quality(subject(facts), task, numbers, &record.raw.cost))
         });
         let speed = record.derived.speed.iter().filter_map(|numbers| {
             let facts = record.tier(&numbers.tier)?;
@@ -146,8 +156,13 @@ impl Summary {
             started_at: one_line(&record.raw.run.started_at),
             prices: one_line(&prices(&record.raw.cost)),
             content_sha256: record.content_sha256.clone(),
-            build: one_line(&format!("tierbench {}", record.raw.build.version)),
-            unranked: doubt.or_else(|| self::doubt(record)),
+            build: one_line(&match &record.raw.imported {
+                Some(from) => format!("{} (imported)", from.tool),
+                None => format!("tierbench {}", record.raw.build.version),
+            }),
+            verified: difference.is_none(),
+            signature: None,
+            unranked: difference.or_else(|| doubt(record)),
             quality: quality.collect(),
             speed: speed.collect(),
             machine,
@@ -171,7 +186,12 @@ fn level(facts: &TierFacts) -> String {
     }
 }
 
-fn quality(subject: Subject, task: &TaskFacts, numbers: &TaskNumbers) -> (QualityClass, QualityRow) {
+fn quality(
+    subject: Subject,
+    task: &TaskFacts,
+    numbers: &TaskNumbers,
+    cost: &Assumptions,
+) -> (QualityClass, QualityRow) {
     let class = QualityClass {
         task: one_line(&task.name),
         version: one_line(task.version.as_deref().unwrap_or("unversioned")),
@@ -180,7 +200,9 @@ fn quality(subject: Subject, task: &TaskFacts, numbers: &TaskNumbers) -> (Qualit
             BarMetric::PassRate => "pass rate".into(),
             BarMetric::MeanScore => "mean score".into(),
         },
+        bar: task.rule.bar.get().to_string(),
         energy: energy_class(numbers.energy.as_ref(), Some(numbers.cost.energy_included)),
+        prices: shared_prices(cost),
     };
     let row = QualityRow {
         subject,
@@ -219,6 +241,19 @@ fn energy_class(energy: Option<&EnergyNumbers>, term: Option<EnergyTerm>) -> Str
         (Some(EnergyTerm::Estimated), None) => "estimated from load".into(),
         (Some(EnergyTerm::Measured), None) => "metered".into(),
     }
+}
+
+/// The assumptions of [`QualityClass::prices`], to the last digit: what is rounded could hide a difference.
+fn shared_prices(cost: &Assumptions) -> String {
+    let mut parts =
+        vec![format!("{} $/kWh", cost.tariff.value.0), format!("busy {} of the time", cost.utilization.value)];
+    if cost.pue.value > 1.0 {
+        parts.push(format!("PUE {}", cost.pue.value));
+    }
+    if cost.failure.value.0 > 0.0 {
+        parts.push(format!("${} per failure", cost.failure.value.0));
+    }
+    parts.join(", ")
 }
 
 fn prices(cost: &Assumptions) -> String {
