@@ -128,3 +128,25 @@ fn only_answers_let_the_job_go_on_to_the_comparison() {
     let wrong = measure.replace("--record", "--recrod");
     assert_eq!(checkout.shell(&wrong, 0).status.code(), Some(2), "the stand-in takes only flags the program has");
 }
+
+#[test]
+fn a_tier_that_failed_or_vanished_fails_at_the_comparison() {
+    let mut fewer = raw();
+    fewer.tiers.retain(|tier| !tier.key.0.contains("q8_0"));
+    fewer.cells.retain(|cell| !cell.tier.0.contains("q8_0"));
+    let mut failed = raw();
+    for cell in failed.cells.iter_mut().filter(|cell| cell.subject == Subject::Workload(DECODE)) {
+        cell.outcome = Outcome::Failed { error: "out of memory".into() };
+    }
+    let guard = steps().pop().unwrap();
+    for (measured, why) in [(fewer, "no such tier"), (failed, "failed: out of memory")] {
+        let checkout = Checkout::of(raw(), measured);
+        std::fs::copy(checkout.path().join("measured.json"), checkout.path().join("now.json")).unwrap();
+        let output = checkout.shell(&guard, 0);
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert!(err.contains(&format!("tg128 is missing in B ({why})")), "{err}");
+        let summary = std::fs::read_to_string(checkout.summary()).unwrap();
+        assert!(summary.contains("| missing |"), "{summary}");
+    }
+}

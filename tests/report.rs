@@ -1,4 +1,4 @@
-//! Reports, splices, exports, comparisons and the history through the binary.
+//! Reports, splices, exports and the history through the binary.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -6,9 +6,9 @@ mod example;
 
 use std::path::Path;
 
-use example::{DECODE, TASK, raw, record, tierbench, write};
+use example::{TASK, raw, record, tierbench, write};
 use tierbench::report::{Format as _, markdown::Markdown};
-use tierbench::store::cell::{Cell, Outcome, Subject};
+use tierbench::store::cell::Cell;
 use tierbench::store::derived::AnswerOutcome;
 use tierbench::store::history::History;
 use tierbench::store::record::Record;
@@ -158,42 +158,6 @@ fn splicing_a_readme_twice_changes_it_once() {
 }
 
 #[test]
-fn compare_gives_ratios_and_guards_a_tier() {
-    let dir = tempfile::tempdir().unwrap();
-    let a = example(dir.path());
-    let mut slower = raw();
-    for cell in &mut slower.cells {
-        if let (Subject::Workload(w), Outcome::Speed(trials)) = (&cell.subject, &mut cell.outcome)
-            && *w == DECODE
-        {
-            for sample in &mut trials.samples {
-                sample.elapsed_ns = sample.elapsed_ns * 5 / 4;
-            }
-        }
-    }
-    slower.build.rustc = Some("rustc 1.96.0".into());
-    let b = write(dir.path(), "b.json", &serde_json::to_value(Record::from_raw(slower).unwrap()).unwrap());
-    let compare = |extra: &[&str]| {
-        let output = tierbench(dir.path()).arg("compare").args([&a, &b]).args(extra).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-    };
-    let (code, out, _) = compare(&[]);
-    assert_eq!(code, 0);
-    assert!(out.contains("0.8000 [") && out.contains("lower") && out.contains("tie"), "{out}");
-    assert!(out.contains("rustc: — → rustc 1.96.0"), "{out}");
-    let (code, _, err) = compare(&["--fail-if", "tg128 < 0.95"]);
-    assert!(code == 1 && err.contains("tg128 is 0.8000 of A"), "{err}");
-    assert_eq!(compare(&["--fail-if", "tg128 < 0.75", "--fail-if", "pass_rate < 0.99"]).0, 0);
-    let (code, _, err) = compare(&["--fail-if", "tg999 < 0.95"]);
-    assert!(code == 1 && err.contains("nothing named `tg999`"), "{err}");
-    assert_eq!(compare(&["--fail-if", "nonsense"]).0, 2);
-    let (code, out, _) = compare(&["-o", "json"]);
-    let parsed: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert!(code == 0 && parsed["shared"].as_array().unwrap().len() >= 8, "{out}");
-}
-
-#[test]
 fn a_run_is_listed_shown_reported_exported_removed_and_imported_again() {
     let dir = tempfile::tempdir().unwrap();
     let record = record();
@@ -281,38 +245,6 @@ fn latex_jsonl_and_the_card_hold_the_same_table() {
     assert!(card.contains("q4_1") && card.contains("prefers-color-scheme:dark"));
     let (opened, closed) = (card.matches("<text ").count(), card.matches("</text>").count());
     assert_eq!(opened, closed);
-}
-
-#[test]
-fn machines_are_compared_by_model_and_level_and_found_by_name() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut history = History::open(dir.path()).unwrap();
-    for (id, cpu, threads) in
-        [("20260821-140500-aaaaaa", "Machine A 9000", 2), ("20260821-140600-bbbbbb", "Machine B", 8)]
-    {
-        let mut raw = raw();
-        raw.run.id = id.into();
-        raw.host.cpu = Some(cpu.into());
-        for facts in &mut raw.tiers {
-            let old = facts.key.clone();
-            facts.tier.n_threads = threads;
-            facts.key = facts.tier.key();
-            for cell in raw.cells.iter_mut().filter(|cell| cell.tier == old) {
-                cell.tier = facts.key.clone();
-            }
-        }
-        assert!(history.import(&Record::from_raw(raw).unwrap(), "imported").unwrap());
-    }
-    let list = stdout(tierbench(dir.path()).arg("history"));
-    assert!(list.contains(" 9 "), "cells of imported runs are counted: {list}");
-    drop(history);
-    let text = stdout(tierbench(dir.path()).args(["compare", "machine:a 9000", "machine:B"]));
-    assert!(text.contains("native cpu t2 → ") && text.contains("native cpu t8"), "{text}");
-    assert!(text.contains("cpu: Machine A 9000 → Machine B"), "{text}");
-    assert!(text.contains("tg128 j_per_token") && text.contains("usd_per_mtok_out"), "{text}");
-    let output = tierbench(dir.path()).args(["compare", "machine:Z99", "latest"]).output().unwrap();
-    let err = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.code() == Some(2) && err.contains("Machine A 9000") && err.lines().count() == 1, "{err}");
 }
 
 #[test]

@@ -38,6 +38,7 @@ fn the_main_job_measures_judges_stores_and_verifies() {
     let run = run.code(predicate::in_iter([0, 3, 4]));
     let printed = json(&run.get_output().stdout);
     assert_eq!(printed, json(&std::fs::read(&record).unwrap()), "-o json is the record");
+    assert!(record.with_extension("html").is_file(), "its page is beside it: docs/ci keeps both");
     assert_eq!(printed["raw"]["cells"].as_array().unwrap().len(), 2 * 3);
     for tier in printed["raw"]["tiers"].as_array().unwrap() {
         let level = tier["tier"]["level"].as_str().unwrap();

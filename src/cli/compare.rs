@@ -1,11 +1,14 @@
 //! `tierbench compare`.
 
-use super::{OutputFormat, Ui, record};
-use crate::error::{Error, ExitStatus, Result};
+use super::{Ui, record};
+use crate::error::{ExitStatus, Result};
 use crate::report::compare::{Comparison, Threshold};
 use crate::report::markdown;
 
-/// Compare two records: ratios with intervals, what is significant, what changed in the environment
+/// Compare two records: ratios with intervals, what is significant, what is missing, what changed in the environment
+///
+/// Pass rates are paired item by item, by Bonett and Price's interval for the ratio of paired proportions; the errors of all
+/// else are independent. Exits with 0, or with 1 if a --fail-if condition holds or cannot be checked.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[arg(value_name = "A", help = record::HELP)]
@@ -13,39 +16,53 @@ pub(super) struct Args {
     /// The record compared with A; ratios are B / A
     #[arg(value_name = "B")]
     b: String,
-    /// Exit with 1 if a ratio B / A crosses a limit, e.g. 'tg128 < 0.95' or 'pass_rate < 0.98'; may be repeated
+    /// Exit with 1 if a ratio B / A crosses a limit (<, <=, > or >=), e.g. 'tg128 < 0.95' or 'pass_rate < 0.98', or if B
+    /// lacks what the condition names and A has; may be repeated, every condition is checked
     #[arg(long, value_name = "CONDITION")]
     fail_if: Vec<Threshold>,
-    /// Let --fail-if count only ratios whose whole interval is beyond the limit
+    /// Let --fail-if count only ratios whose whole interval is beyond the limit, and what is missing
     #[arg(long, requires = "fail_if")]
     certain: bool,
-    /// Format: table, md or json
-    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
-    output: OutputFormat,
+    /// Format
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For the terminal
+    Table,
+    /// Markdown
+    Md,
+    /// JSON
+    Json,
 }
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     let comparison = Comparison::of(&record::load(&args.a, ui)?, &record::load(&args.b, ui)?);
     let document = || comparison.document([&args.a, &args.b]);
     match args.output {
-        OutputFormat::Table => ui.write(ui.terminal().layout(&document()).as_bytes())?,
-        OutputFormat::Md => ui.write(markdown::layout(&document()).as_bytes())?,
-        OutputFormat::Json => {
+        Format::Table => ui.write(ui.terminal().layout(&document()).as_bytes())?,
+        Format::Md => ui.write(markdown::layout(&document()).as_bytes())?,
+        Format::Json => {
             let text = serde_json::to_string_pretty(&comparison).map_err(crate::report::ReportError::from)?;
             ui.line(text)?;
         }
-        other => return Err(Error::Usage(format!("compare writes table, md or json, not {other:?}").to_lowercase())),
     }
     let mut failed = false;
+    // One condition that cannot be checked hides none of the others.
     for threshold in &args.fail_if {
-        for crossed in threshold.violations(&comparison, args.certain)? {
-            failed = true;
-            ui.error(format_args!(
-                "{}: {} is {:.4} of A, which is what --fail-if '{threshold}' forbids",
-                crate::report::one_line(&crossed.tier.0),
-                crate::report::one_line(&crossed.name),
-                crossed.point,
-            ));
+        match threshold.violations(&comparison, args.certain) {
+            Ok(violations) => {
+                failed |= !violations.is_empty();
+                for violation in violations {
+                    ui.error(format_args!("{violation}, which is what --fail-if '{threshold}' forbids"));
+                }
+            }
+            Err(error) => {
+                failed = true;
+                ui.error(error);
+            }
         }
     }
     Ok(if failed { ExitStatus::Error } else { ExitStatus::Success })

@@ -67,7 +67,9 @@ pub enum ReportError {
         why: &'static str,
     },
     /// A threshold that cannot be read.
-    #[error("cannot read `{got}` as a threshold: write e.g. 'tg128 < 0.95' or 'pass_rate < 0.98'")]
+    #[error(
+        "cannot read `{got}` as a threshold: write a name, one of <, <=, > or >=, and a ratio, e.g. 'tg128 < 0.95'"
+    )]
     BadThreshold {
         /// What the user wrote.
         got: String,

@@ -10,6 +10,12 @@ use crate::units::Interval;
 #[must_use]
 pub fn wilson(passes: u64, n: u64, level: f64) -> Option<Interval> {
     let z = normal_quantile(0.5 * (1.0 + valid(level)?))?;
+    let (lo, hi) = wilson_ends(passes, n, z)?;
+    Some(Interval { value: rate(passes, n)?, lo, hi, level })
+}
+
+/// Ends of Wilson's score interval at `z` standard errors.
+pub(super) fn wilson_ends(passes: u64, n: u64, z: f64) -> Option<(f64, f64)> {
     let p = rate(passes, n)?;
     let n = n as f64;
     let centre = p + z * z / (2.0 * n);
@@ -18,7 +24,7 @@ pub fn wilson(passes: u64, n: u64, level: f64) -> Option<Interval> {
     // At no pass and at all passes the exact ends are 0 and 1; rounding must not leave the point value outside.
     let lo = if p == 0.0 { 0.0 } else { (centre - half) / scale };
     let hi = if p == 1.0 { 1.0 } else { (centre + half) / scale };
-    Some(Interval { value: p, lo, hi, level })
+    Some((lo, hi))
 }
 
 /// Clopper and Pearson's exact two-sided interval: BetaInv(a/2; s, n-s+1) and BetaInv(1-a/2; s+1, n-s), a = 1 - level.

@@ -14,6 +14,7 @@
 //! | [`suite`] | the same for a finite suite without replacement |
 //! | [`sequential`] | exact error rates and mean items of sequential rules; the final look |
 //! | [`compare`] | two tiers on the same items; Holm |
+//! | [`ratio`] | one quantity over another, paired or not, either of them 0 or not |
 //! | [`regression`] | a line through points, with its slope's interval |
 //! | [`agreement`] | kappa, macro-F1, AUROC |
 //! | [`fidelity`] | perplexity, KL divergence, Δp, same top, flips |
@@ -30,6 +31,7 @@ pub mod distribution;
 pub mod eprocess;
 pub mod fidelity;
 pub mod quantile;
+pub mod ratio;
 pub mod regression;
 mod resamples;
 pub mod rouge;
