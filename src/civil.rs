@@ -39,6 +39,25 @@ pub fn rfc3339(seconds: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
 }
 
+/// Seconds since 1970 of `2026-08-21T14:05:00Z`, the form [`rfc3339`] writes; `None` for any other text and for a moment no
+/// calendar has.
+///
+/// **Source**: Howard Hinnant, "chrono-compatible low-level date algorithms", `days_from_civil`.
+#[must_use]
+pub fn seconds(text: &str) -> Option<i64> {
+    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    // March is month 0.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let year_of_era = year.rem_euclid(400);
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + (153 * month + 2) / 5 + day - 1;
+    let days = year.div_euclid(400) * 146_097 + day_of_era - 719_468;
+    let seconds = days * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second;
+    // Signs, other separators and the 31st of April do not come back as they were.
+    (rfc3339(seconds) == text).then_some(seconds)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +73,30 @@ mod tests {
             (4_102_444_799, "2099-12-31T23:59:59Z"),
         ] {
             assert_eq!(rfc3339(seconds), text);
+            let read = super::seconds(text);
+            assert_eq!(read, Some(seconds));
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_moment_in_that_form_is_none() {
+        for text in [
+            "",
+            "yesterday",
+            "<script>",
+            "2026-02-30T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-08-21T24:00:00Z",
+            "2026-08-21T14:05:60Z",
+            "2026-08-21 14:05:00Z",
+            "2026-08-21T14:05:00",
+            "2026-08-21T14:05:00+02:00",
+            "2026-08-21T14:05:00Z\n",
+            "+026-08-21T14:05:00Z",
+            "2026-08-21T14:05:00Z\u{1b}[31m",
+            "ä026-08-21T14:05:00Z",
+        ] {
+            assert_eq!(seconds(text), None, "{text:?}");
         }
     }
 

@@ -87,7 +87,7 @@ impl Error {
     #[must_use]
     pub fn exit_status(&self) -> ExitStatus {
         match self {
-            Self::Usage(_) | Self::Plan(_) => ExitStatus::Usage,
+            Self::Usage(_) | Self::Plan(_) | Self::Store(crate::store::StoreError::NoRun) => ExitStatus::Usage,
             Self::Model(crate::model::ModelError::Interrupted(_)) => ExitStatus::Interrupted,
             _ => ExitStatus::Error,
         }

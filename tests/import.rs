@@ -8,6 +8,7 @@ use std::path::Path;
 
 use example::tierbench;
 use serde_json::{Value, json};
+use tierbench::store::record::{RawRecord, Record};
 
 /// Two tests of one model and one of both together, with the fields of llama.cpp's build 5a32f10.
 fn llama_bench() -> Value {
@@ -111,7 +112,7 @@ fn lm_evals_items_are_judged_by_the_bar_that_is_given() {
     assert!(code == 1 && said.contains("--bar"), "{said}");
     let (code, said) = import(dir.path(), &["--bar", "0.7"], &file);
     assert_eq!(code, 0, "{said}");
-    let record: Value = serde_json::from_str(&stdout(tierbench(dir.path()).args(["export", "latest"]))).unwrap();
+    let record = exported(dir.path());
     let task = &record["derived"]["tasks"][0];
     assert_eq!((task["items"].as_u64(), task["passes"].as_u64()), (Some(200), Some(180)));
     assert_eq!(task["assessment"]["verdict"]["outcome"], "clears");
@@ -229,16 +230,20 @@ fn results_without_samples_and_broken_rows_are_one_clear_line() {
     no_samples[1]["samples_ns"] = json!([]);
     let mut zero = llama_bench();
     zero[1]["samples_ns"] = json!([0]);
-    let mut twice = llama_bench();
-    twice[1] = twice[0].clone();
+    let mut empty = llama_bench();
+    empty[0]["n_prompt"] = json!(0);
+    let mut without = llama_bench();
+    without[1].as_object_mut().unwrap().remove("samples_ns");
     let mut typed = llama_bench();
     typed[0]["n_prompt"] = json!("many");
     let mut cases = vec![(file, "--log_samples")];
     for (name, value, why) in [
         ("none.json", no_samples, "row 2 has no samples_ns"),
-        ("zero.json", zero, "elapsed_ns is 0"),
-        ("twice.json", twice, "row 2 repeats pp512 of row 1"),
-        ("typed.json", typed, "row 1"),
+        ("zero.json", zero, "row 2: samples_ns[0] is 0"),
+        ("empty.json", empty, "row 1: n_prompt and n_gen are both 0"),
+        ("without.json", without, "row 2 has no samples_ns"),
+        ("typed.json", typed, "row 1: n_prompt: invalid type: string"),
+        ("both.json", json!([llama_bench()[2]]), "row 1: pp512+tg128 times both together"),
         ("other.json", json!({"results": []}), "no field \"schema\""),
     ] {
         let path = dir.path().join(name);
@@ -248,6 +253,190 @@ fn results_without_samples_and_broken_rows_are_one_clear_line() {
     for (path, why) in cases {
         let (code, said) = import(dir.path(), &["--bar", "0.5"], &path);
         assert!(code == 1 && said.contains(why), "{}: {said}", path.display());
-        assert!(said.lines().filter(|line| line.contains(why)).count() == 1, "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.starts_with("error: ") && said.matches("none.json").count() <= 1, "{said}");
+        let quiet = tierbench(dir.path()).args(["--quiet", "history", "import", "--bar", "0.5"]).arg(&path).output();
+        assert_eq!(String::from_utf8(quiet.unwrap().stderr).unwrap(), said, "what failed is said even then");
     }
+    assert!(stdout(tierbench(dir.path()).arg("history")).contains("No runs yet"), "nothing of them was stored");
+}
+
+#[test]
+fn a_swept_flag_makes_a_tier_of_each_value_and_a_true_repeat_is_left_out_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let usual = llama_bench()[0].clone();
+    let mut rows = vec![usual.clone()];
+    for (field, value) in [
+        ("n_batch", json!(512)),
+        ("type_v", json!("q8_0")),
+        ("n_gpu_layers", json!(10)),
+        ("use_mmap", json!(false)),
+        ("model_filename", json!("other/Qwen2.5-1.5B-Instruct-Q4_K_M.gguf")),
+    ] {
+        let mut row = usual.clone();
+        row[field] = value;
+        rows.push(row);
+    }
+    rows.push(usual);
+    let path = dir.path().join("sweep.json");
+    std::fs::write(&path, json!(rows).to_string()).unwrap();
+    let (code, said) = import(dir.path(), &[], &path);
+    assert!(code == 5 && said.contains("left out row 7 repeats pp512 of row 1"), "{said}");
+    let record = exported(dir.path());
+    let keys: Vec<&str> =
+        record["raw"]["tiers"].as_array().unwrap().iter().map(|tier| tier["key"].as_str().unwrap()).collect();
+    let start = "Qwen2.5-1.5B-Instruct:q4_k_m llama.cpp cpu t8";
+    assert_eq!(
+        keys,
+        [
+            format!("{start} ngl99 mmap1 in models"),
+            format!("{start} b512 ngl99 mmap1 in models"),
+            format!("{start} kv f16/q8_0 ngl99 mmap1 in models"),
+            format!("{start} ngl10 mmap1 in models"),
+            format!("{start} ngl99 mmap0 in models"),
+            format!("{start} ngl99 mmap1 in other"),
+        ]
+    );
+}
+
+#[test]
+fn a_time_that_is_none_is_unknown_and_reaches_no_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("good.json");
+    std::fs::write(&file, llama_bench().to_string()).unwrap();
+    import(dir.path(), &[], &file);
+    for (name, time) in [("script.json", "<script>"), ("escape.json", "\u{1b}[31mRED\u{1b}]0;pwn\u{7}\nline2")] {
+        let mut rows = llama_bench();
+        for row in rows.as_array_mut().unwrap() {
+            row["test_time"] = json!(time);
+        }
+        rows[0]["model_filename"] = json!(name);
+        let path = dir.path().join(name);
+        std::fs::write(&path, rows.to_string()).unwrap();
+        let (code, said) = import(dir.path(), &[], &path);
+        assert!(code == 5 && said.contains("run imported-"), "{said}");
+    }
+    let latest = exported(dir.path());
+    assert_eq!(latest["raw"]["run"]["started_at"], "2025-04-24T11:58:50Z", "a run without a date is not the newest");
+    for format in ["table", "md", "json"] {
+        let list = stdout(tierbench(dir.path()).args(["history", "list", "-o", format]));
+        assert!(list.chars().all(|c| c == '\n' || !c.is_control()) && !list.contains("script>"), "{list}");
+    }
+    let list = stdout(tierbench(dir.path()).args(["history", "list", "-o", "md"]));
+    assert_eq!(list.lines().filter(|line| line.contains("| imported-") && line.contains("| —")).count(), 2, "{list}");
+}
+
+/// gsm8k with two filters, beside a task without a metric of items and one whose items come twice.
+fn lm_eval_with_filters(dir: &Path) -> std::path::PathBuf {
+    let moment = "2025-01-27T19-00-00.123456";
+    let path = dir.join(format!("results_{moment}.json"));
+    let results = json!({
+        "results": {
+            "gsm8k": {"exact_match,strict-match": 0.1, "exact_match,flexible-extract": 0.8},
+            "wikitext": {"word_perplexity,none": 20.0},
+            "twice": {"acc,none": 1.0}
+        },
+        "config": {"model": "hf", "model_args": "pretrained=m"}, "date": 1_738_000_000.5, "lm_eval_version": "0.4.8"
+    });
+    std::fs::write(&path, results.to_string()).unwrap();
+    let sample = |i: u32, filter: &str, metric: &str, value: Value| {
+        json!({
+            "doc_id": i, "target": "5", "arguments": [["Q"]], "resps": [["5"]], "filtered_resps": ["5"],
+            "filter": filter, "prompt_hash": format!("{i:064x}"), metric: value
+        })
+    };
+    let mut gsm8k = Vec::new();
+    for (filter, good) in [("strict-match", 1), ("flexible-extract", 8)] {
+        gsm8k.extend((0..100).map(|i| sample(i, filter, "exact_match", json!(f64::from(u8::from(i % 10 < good))))));
+    }
+    let files = [
+        ("gsm8k", gsm8k),
+        ("wikitext", vec![sample(0, "none", "word_perplexity", json!([-10.0, 5]))]),
+        ("twice", vec![sample(3, "none", "acc", json!(1.0)); 2]),
+    ];
+    for (task, samples) in files {
+        let lines: String = samples.iter().map(|sample| format!("{sample}\n")).collect();
+        std::fs::write(dir.join(format!("samples_{task}_{moment}.jsonl")), lines).unwrap();
+    }
+    path
+}
+
+#[test]
+fn a_filter_is_chosen_and_named_and_a_task_that_cannot_be_judged_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = lm_eval_with_filters(dir.path());
+    let run = |said: &str| said.split("run ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let (code, said) = import(dir.path(), &["--bar", "0.5"], &file);
+    assert_eq!(code, 5, "{said}");
+    for why in [
+        "left out task wikitext: not every item has a number `acc, exact_match, acc_norm, pass@1`",
+        "left out task twice: doc_id 3 twice",
+        "gsm8k has the filters strict-match, flexible-extract: solved is what exact_match says of strict-match",
+    ] {
+        assert!(said.contains(why), "{why}: {said}");
+    }
+    let strict = run(said.lines().last().unwrap());
+    let (_, said) = import(dir.path(), &["--bar", "0.5", "--filter", "flexible-extract"], &file);
+    let flexible = run(said.lines().last().unwrap());
+    for (id, filter, passes, verdict) in
+        [(&strict, "strict-match", 10, "FAILS"), (&flexible, "flexible-extract", 80, "CLEARS")]
+    {
+        let record: Value = serde_json::from_str(&stdout(tierbench(dir.path()).args(["export", id]))).unwrap();
+        let task = &record["derived"]["tasks"][0];
+        assert_eq!((task["items"].as_u64(), task["passes"].as_u64()), (Some(100), Some(passes)), "{filter}");
+        assert_eq!(record["raw"]["tasks"][0]["name"], format!("gsm8k (exact_match,{filter})"));
+        let table = stdout(tierbench(dir.path()).args(["report", id]));
+        let note = format!(
+            "Warning: task gsm8k has the filters strict-match, flexible-extract: solved is what exact_match \
+                            says of {filter}"
+        );
+        let unwrapped = table.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(table.contains(verdict) && unwrapped.contains(&note), "{table}");
+    }
+    let (code, said) = import(dir.path(), &["--bar", "0.5", "--filter", "fleksible"], &file);
+    assert!(code == 1 && said.contains("`fleksible`: it has strict-match, flexible-extract"), "{said}");
+}
+
+#[test]
+fn another_bar_or_metric_is_another_run_and_the_same_one_is_already_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = lm_eval(dir.path(), 180, 200);
+    for settings in [&["--bar", "0.5"][..], &["--bar", "0.95"], &["--bar", "0.5", "--metric", "acc_norm"]] {
+        let (code, said) = import(dir.path(), settings, &file);
+        assert!(code == 0 && said.contains(" added: 1 cell;"), "{settings:?}: {said}");
+        let (code, said) = import(dir.path(), settings, &file);
+        assert!(code == 0 && said.contains(" already there: 1 cell;"), "{settings:?}: {said}");
+    }
+    let runs: Value =
+        serde_json::from_str(&stdout(tierbench(dir.path()).args(["history", "list", "-o", "json"]))).unwrap();
+    assert_eq!(runs.as_array().unwrap().len(), 3, "{runs}");
+}
+
+#[test]
+fn a_run_of_the_same_id_with_other_content_is_neither_replaced_nor_taken_for_this_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = lm_eval(dir.path(), 180, 200);
+    import(dir.path(), &["--bar", "0.5"], &file);
+    let mut raw: RawRecord = serde_json::from_value(exported(dir.path())["raw"].take()).unwrap();
+    tierbench(dir.path()).args(["history", "rm", &raw.run.id]).assert().success();
+    raw.cells[0].finished_at = "2020-01-01T00:00:00Z".into();
+    let other = serde_json::to_value(Record::from_raw(raw).unwrap()).unwrap();
+    let path = example::write(dir.path(), "other.json", &other);
+    assert_eq!(import(dir.path(), &[], &path).0, 0);
+    let (code, said) = import(dir.path(), &["--bar", "0.5"], &file);
+    assert!(code == 1 && said.contains("is stored with other content") && said.contains("history rm"), "{said}");
+    assert_eq!(exported(dir.path())["content_sha256"], other["content_sha256"]);
+}
+
+#[test]
+fn the_samples_alone_and_results_from_a_pipe_are_one_line_that_says_what_to_give() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = lm_eval(dir.path(), 180, 200);
+    let samples = dir.path().join("samples_arc_easy_2025-04-24T11-58-50.123456.jsonl");
+    let (code, said) = import(dir.path(), &["--bar", "0.5"], &samples);
+    assert!(code == 1 && said.lines().count() == 1 && said.contains("give the results_*.json"), "{said}");
+    let mut piped = tierbench(dir.path());
+    piped.args(["history", "import", "-", "--bar", "0.5"]).write_stdin(std::fs::read(file).unwrap());
+    let said = String::from_utf8(piped.assert().code(1).get_output().stderr.clone()).unwrap();
+    assert!(said.lines().count() == 1 && said.contains("give the file's name"), "{said}");
 }

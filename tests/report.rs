@@ -195,7 +195,7 @@ fn a_run_is_listed_shown_reported_exported_removed_and_imported_again() {
     tierbench(dir.path()).args(["history", "rm", &id]).assert().success();
     assert!(stdout(tierbench(dir.path()).arg("history")).contains("No runs yet"));
     let twice = || tierbench(dir.path()).args(["history", "import"]).arg(&backup).assert().success();
-    twice().stderr(predicates::str::contains("1 records added, 0 already there"));
+    twice().stderr(predicates::str::contains("1 record added, 0 already there"));
     twice().stderr(predicates::str::contains("0 records added, 1 already there"));
     let mut other = record.raw.clone();
     other.run.id.clone_from(&id);
@@ -211,17 +211,53 @@ fn a_run_is_listed_shown_reported_exported_removed_and_imported_again() {
 #[test]
 fn an_empty_history_and_an_unknown_run_say_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
+    let site = dir.path().join("site");
+    let site = site.to_str().unwrap();
     for (args, code, why) in [
-        (vec!["report"], 2, "`tierbench run` makes one"),
+        (vec!["report"], 2, "the history has no run yet: `tierbench run` makes one"),
+        (vec!["report", "--site", site, "latest"], 2, "the history has no run yet: `tierbench run` makes one"),
+        (vec!["history", "rm", "latest"], 2, "the history has no run yet: `tierbench run` makes one"),
+        (vec!["report", "machine:Xeon"], 2, "the history has no run yet: `tierbench run` makes one"),
         (vec!["report", "20990101"], 1, "no run `20990101`"),
-        (vec!["history", "rm", "latest"], 1, "no run `latest`"),
+        (vec!["history", "list", "-o", "csv"], 2, "csv"),
         (vec!["history", "import", "/nonexistent.jsonl"], 1, "/nonexistent.jsonl"),
     ] {
         let output = tierbench(dir.path()).args(&args).output().unwrap();
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "{args:?}: {err}");
-        assert!(err.contains(why) && err.lines().count() == 1, "{args:?}: {err}");
+        assert!(err.contains(why), "{args:?}: {err}");
+        assert!(err.lines().count() == 1 || err.contains("possible values: table, md, json]"), "{args:?}: {err}");
     }
+}
+
+#[test]
+fn a_run_whose_cells_nothing_describes_is_named_and_never_the_latest() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = History::open(dir.path()).unwrap();
+    let mut raw = raw();
+    raw.host.cpu = None;
+    assert!(history.import(&Record::from_raw(raw.clone()).unwrap(), "whole").unwrap());
+    let run = history.open_run("plan", "killed before it stored what it ran on", false).unwrap();
+    history.commit_cell(&run, &raw.cells[0]).unwrap();
+    let broken = run.id.clone();
+    drop((run, history));
+    assert_eq!(stdout(tierbench(dir.path()).args(["export", "latest"])).matches(&raw.run.id).count(), 1);
+    let list = stdout(tierbench(dir.path()).arg("history"));
+    assert!(list.lines().any(|line| line.contains(&broken) && line.contains("broken")), "{list}");
+    let shown = stdout(tierbench(dir.path()).args(["history", "show", &broken]));
+    let advice = format!("`tierbench history rm {broken}` removes it");
+    assert!(!shown.contains("tierbench report") && shown.contains(&advice), "{shown}");
+    let says = |args: &[&str], code: i32| {
+        let output = tierbench(dir.path()).arg("--quiet").args(args).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(code) && err.lines().count() == 1, "{args:?}: {err}");
+        (String::from_utf8(output.stdout).unwrap(), err)
+    };
+    assert!(says(&["report", &broken], 2).1.contains(&advice));
+    let (all, err) = says(&["export", "--all"], 5);
+    assert!(all.lines().count() == 1 && err.contains(&format!("left out run {broken}")), "{err}");
+    // Nobody knows on which processor the other one ran: no list of names that ends in nothing.
+    assert!(says(&["report", "machine:Xeon"], 2).1.contains("no stored run tells its machine"));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 mod ask;
 mod render;
 mod row;
+mod sql;
+mod unused;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

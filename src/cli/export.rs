@@ -2,7 +2,8 @@
 
 use super::{Ui, record};
 use crate::error::{ExitStatus, Result};
-use crate::report::{ReportError, parquet, rows};
+use crate::report::{ReportError, one_line, parquet, rows};
+use crate::store::StoreError;
 use crate::store::history::History;
 use crate::store::outline::outline;
 use crate::store::record::JSON_SCHEMA;
@@ -74,12 +75,18 @@ fn export_history(ui: &Ui) -> Result<ExitStatus> {
     let history = History::open_default()?;
     let mut status = ExitStatus::Success;
     for run in history.list()? {
+        // A run that was stopped before it stored anything has nothing to lose.
+        if run.cells == 0 && !run.has_record && !run.has_header {
+            continue;
+        }
         match history.record_json(&run.id) {
             Ok(record) => ui.line(record)?,
-            // A run that was killed before it stored anything has no record; the others' are still wanted.
-            Err(crate::store::StoreError::UnknownRun { .. }) => {}
             Err(error) => {
-                ui.warn(format_args!("run {}: {error}", run.id));
+                let why = match error {
+                    StoreError::UnknownRun { .. } => "its cells have no record that says what they are of".to_owned(),
+                    other => other.to_string(),
+                };
+                ui.error(one_line(&format!("left out run {}: {why}", run.id)));
                 status = ExitStatus::CellsFailed;
             }
         }

@@ -39,7 +39,7 @@ pub(super) fn locate(spec: &str) -> Result<Place> {
     if is_file(spec) {
         return Ok(Place::File(spec.into()));
     }
-    History::open_default()?.resolve(spec).map(Place::Run).map_err(|error| hint(spec, error))
+    Ok(Place::Run(History::open_default()?.resolve(spec)?))
 }
 
 /// Loads the record `spec` names. A file that does not verify is loaded with a warning: its numbers are not its samples'.
@@ -48,7 +48,7 @@ pub(super) fn locate(spec: &str) -> Result<Place> {
 /// What reading says; an unknown run.
 pub(super) fn load(spec: &str, ui: &Ui) -> Result<Record> {
     match locate(spec)? {
-        Place::Run(id) => Ok(History::open_default()?.record(&id)?),
+        Place::Run(id) => History::open_default()?.record(&id).map_err(without_record),
         Place::File(path) => Ok(load_checked(&file::read_bytes(&path)?, &path, spec, ui)?.record),
     }
 }
@@ -59,7 +59,7 @@ pub(super) fn load(spec: &str, ui: &Ui) -> Result<Record> {
 /// See [`load`].
 pub(super) fn load_document(spec: &str, ui: &Ui) -> Result<Value> {
     let text = match locate(spec)? {
-        Place::Run(id) => History::open_default()?.record_json(&id)?.into_bytes(),
+        Place::Run(id) => History::open_default()?.record_json(&id).map_err(without_record)?.into_bytes(),
         Place::File(path) => {
             let bytes = file::read_bytes(&path)?;
             load_checked(&bytes, &path, spec, ui)?;
@@ -82,23 +82,23 @@ fn newest_of(machine: &str) -> Result<Place> {
     let history = History::open_default()?;
     let wanted = machine.to_lowercase();
     let mut seen: Vec<String> = Vec::new();
-    for run in history.list()? {
-        let record = match history.record(&run.id) {
-            Ok(record) => record,
-            // A run that was killed before it stored anything.
-            Err(StoreError::UnknownRun { .. }) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        let cpu = record.raw.host.cpu.unwrap_or_default();
+    for run in history.list()?.iter().filter(|run| run.is_reportable()) {
+        let Some(cpu) = history.record(&run.id)?.raw.host.cpu.filter(|cpu| !cpu.trim().is_empty()) else { continue };
         if cpu.to_lowercase().contains(&wanted) {
-            return Ok(Place::Run(run.id));
+            return Ok(Place::Run(run.id.clone()));
         }
-        if !cpu.is_empty() && !seen.contains(&cpu) {
+        if !seen.contains(&cpu) {
             seen.push(cpu);
         }
     }
-    let seen = if seen.is_empty() { "none that says its name".into() } else { one_line(&seen.join(", ")) };
-    Err(Error::Usage(format!("no stored run of a machine with `{machine}` in its name: there are {seen}")))
+    Err(match seen.as_slice() {
+        [] if history.resolve("latest").is_err() => StoreError::NoRun.into(),
+        [] => Error::Usage("no stored run tells its machine: name it by its id".into()),
+        seen => Error::Usage(format!(
+            "no stored run of a machine with `{machine}` in its name: there are {}",
+            one_line(&seen.join(", "))
+        )),
+    })
 }
 
 /// Reads a record file, or stdin for `-`.
@@ -114,12 +114,13 @@ pub(super) fn is_file(spec: &str) -> bool {
     spec == "-" || spec.contains(['/', '\\', '.']) || Path::new(spec).is_file()
 }
 
-/// A word that is neither a run nor a file.
-fn hint(spec: &str, error: StoreError) -> Error {
+/// A run that is there and has no record is not unknown.
+fn without_record(error: StoreError) -> Error {
     match error {
-        StoreError::UnknownRun { .. } if spec == "latest" => {
-            Error::Usage("the history has no run yet: `tierbench run` makes one".into())
-        }
+        StoreError::UnknownRun { wanted } => Error::Usage(format!(
+            "run {wanted} has no record: it was stopped before it stored what it ran on; `tierbench history rm {wanted}` \
+             removes it"
+        )),
         other => other.into(),
     }
 }

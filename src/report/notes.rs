@@ -3,6 +3,7 @@
 use super::number::{plain, significant};
 use super::one_line;
 use crate::quality::task::Decode;
+use crate::store::import::OWN_BENCH;
 use crate::store::record::Record;
 
 /// One line each, in the order a sceptical reader asks.
@@ -47,20 +48,26 @@ fn build(record: &Record) -> String {
     let run = &record.raw.run;
     if let Some(imported) = &record.raw.imported {
         let version = imported.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+        let from = format!("file {}, sha256 {}, run {}", imported.file, imported.sha256, run.id);
+        if imported.tool == OWN_BENCH {
+            return format!("Imported: measured by {OWN_BENCH}{version}; {from}.");
+        }
         return format!(
-            "Imported: measured by {}{version}, not by tierbench; file {}, sha256 {}, run {}. Its protocol has no \
-             interleaving and no record of noise, energy or the model's hash.",
-            imported.tool, imported.file, imported.sha256, run.id
+            "Imported: measured by {}{version}, not by tierbench; {from}. Its protocol has no interleaving and no record \
+             of noise, energy or the model's hash.",
+            imported.tool
         );
     }
     format!("Measured by tierbench {}{revision}, run {}, {}{debug}.", build.version, run.id, run.started_at)
 }
 
 fn speed(record: &Record) -> String {
-    let order = if record.raw.imported.is_some() {
-        "tiers one after the other".to_owned()
-    } else {
-        format!("tiers interleaved in random blocks, seed {}", record.raw.plan.interleave_seed)
+    let seed = record.raw.plan.interleave_seed;
+    let order = match &record.raw.imported {
+        None => format!("tiers interleaved in random blocks, seed {seed}"),
+        // Models that did not fit together were measured one after the other.
+        Some(imported) if imported.tool == OWN_BENCH => format!("tests in random blocks, seed {seed}"),
+        Some(_) => "tiers one after the other".to_owned(),
     };
     let counts = record.derived.speed.iter().map(|numbers| numbers.n);
     let trials = match (counts.clone().min(), counts.max()) {
@@ -125,7 +132,7 @@ fn verdicts(record: &Record) -> Vec<String> {
                 .map(|baseline| format!("; `{}` passes {} %", baseline.name, plain(baseline.pass_rate * 100.0)));
             format!(
                 "{}: sequential test on items in seeded order ({}), valid at any stopping time; a wrong CLEARS with \
-                 probability at most {} % over {} tiers, a wrong FAILS at most {} % per tier{margin}{}.",
+                 probability at most {} % over {}, a wrong FAILS at most {} % per tier{margin}{}.",
                 task.name,
                 match task.decode {
                     Decode::Loglikelihood => "choices by likelihood",
@@ -133,7 +140,7 @@ fn verdicts(record: &Record) -> Vec<String> {
                     Decode::Free => "greedy text",
                 },
                 plain(rule.alpha * 100.0),
-                rule.tiers,
+                super::counted(u64::from(rule.tiers), "tier"),
                 plain(rule.beta * 100.0),
                 baseline.unwrap_or_default(),
             )

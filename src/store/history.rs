@@ -49,6 +49,16 @@ pub struct RunSummary {
     pub failed: u64,
     /// Whether a sealed record is stored.
     pub has_record: bool,
+    /// Whether it is stored what the cells are of: [`History::save_header`].
+    pub has_header: bool,
+}
+
+impl RunSummary {
+    /// Whether [`History::record`] has something to show.
+    #[must_use]
+    pub const fn is_reportable(&self) -> bool {
+        self.has_record || (self.has_header && self.cells > 0)
+    }
 }
 
 /// The user's data directory: `TIERBENCH_DATA`, else the platform's.
@@ -279,7 +289,8 @@ impl History {
         let read = || -> rusqlite::Result<Vec<RunSummary>> {
             self.connection
                 .prepare_cached(
-                    "SELECT id, started_at, finished_at, title, record IS NOT NULL, count(cell_id), coalesce(sum(failed), 0)
+                    "SELECT id, started_at, finished_at, title, record IS NOT NULL, count(cell_id), coalesce(sum(failed), 0),
+                         header IS NOT NULL
                      FROM run LEFT JOIN cell ON run_id = id GROUP BY id ORDER BY started_at DESC, id DESC",
                 )?
                 .query_map([], |row| {
@@ -291,6 +302,7 @@ impl History {
                         has_record: row.get(4)?,
                         cells: row.get::<_, i64>(5)?.unsigned_abs(),
                         failed: row.get::<_, i64>(6)?.unsigned_abs(),
+                        has_header: row.get(7)?,
                     })
                 })?
                 .collect()
@@ -301,12 +313,12 @@ impl History {
     /// The full id of the run `wanted` names: an id, the unambiguous beginning of one, or `latest`.
     ///
     /// # Errors
-    /// [`StoreError::UnknownRun`], [`StoreError::AmbiguousRun`].
+    /// [`StoreError::NoRun`], [`StoreError::UnknownRun`], [`StoreError::AmbiguousRun`].
     pub fn resolve(&self, wanted: &str) -> Result<String, StoreError> {
         let runs = self.list()?;
         let unknown = || StoreError::UnknownRun { wanted: wanted.to_owned() };
         if wanted == "latest" {
-            return runs.into_iter().find(|run| run.has_record || run.cells > 0).map(|run| run.id).ok_or_else(unknown);
+            return runs.into_iter().find(RunSummary::is_reportable).map(|run| run.id).ok_or(StoreError::NoRun);
         }
         let mut matches: Vec<String> =
             runs.into_iter().map(|run| run.id).filter(|id| !wanted.is_empty() && id.starts_with(wanted)).collect();

@@ -149,6 +149,9 @@ pub enum StoreError {
         /// What it said.
         source: rusqlite::Error,
     },
+    /// `latest` of a history without a run that can be reported.
+    #[error("the history has no run yet: `tierbench run` makes one")]
+    NoRun,
     /// No such run.
     #[error("no run `{wanted}` in the history: `tierbench history` lists them")]
     UnknownRun {

@@ -4,6 +4,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde_json::{Map, Value};
 
 use super::row::{Energy, Row};
+use super::sql;
 use crate::cli::OutputFormat;
 use crate::error::{Error, Result};
 use crate::units::Bytes;
@@ -19,7 +20,7 @@ pub(super) fn render(rows: &[Row], format: OutputFormat) -> Result<String> {
             lines.into_iter().map(|line| line + "\n").collect()
         }
         OutputFormat::Csv => csv(&objects(rows)?),
-        OutputFormat::Sql => sql(&objects(rows)?),
+        OutputFormat::Sql => sql::sql(&objects(rows)?),
     })
 }
 
@@ -129,7 +130,7 @@ fn markdown(rows: &[Row]) -> String {
 }
 
 /// Nested values are JSON inside their cell; unknown is empty.
-fn plain(value: &Value) -> String {
+pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
@@ -151,50 +152,12 @@ fn csv(rows: &[Map<String, Value>]) -> String {
     text
 }
 
-fn sql(rows: &[Map<String, Value>]) -> String {
-    let Some(first) = rows.first() else { return String::new() };
-    // A column's type is that of its first known value.
-    let kind = |name: &str| {
-        let known = rows.iter().filter_map(|row| row.get(name)).find(|value| !value.is_null());
-        match known {
-            Some(Value::Number(n)) if n.is_f64() => "REAL",
-            Some(Value::Number(_) | Value::Bool(_)) => "INTEGER",
-            _ => "TEXT",
-        }
-    };
-    let columns: Vec<String> = first.keys().map(|name| format!("  {name} {}", kind(name))).collect();
-    let mut text = format!("CREATE TABLE IF NOT EXISTS tierbench (\n{}\n);\n\n", columns.join(",\n"));
-    let names: Vec<&str> = first.keys().map(String::as_str).collect();
-    for row in rows {
-        let values: Vec<String> = row
-            .values()
-            .map(|value| match value {
-                Value::Null => "NULL".to_owned(),
-                Value::Number(n) => n.to_string(),
-                Value::Bool(b) => u8::from(*b).to_string(),
-                other => format!("'{}'", plain(other).replace('\'', "''")),
-            })
-            .collect();
-        text.push_str(&format!("INSERT INTO tierbench ({}) VALUES ({});\n", names.join(", "), values.join(", ")));
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn object(text: &str) -> Map<String, Value> {
         serde_json::from_str(text).unwrap()
-    }
-
-    #[test]
-    fn sql_escapes_text_and_keeps_unknown_as_null() {
-        let rows = [object(r#"{"name":"it's","rate":1.5,"n":2,"gone":null,"list":[1,2]}"#)];
-        let text = sql(&rows);
-        assert!(text.contains("name TEXT") && text.contains("rate REAL") && text.contains("n INTEGER"), "{text}");
-        assert!(text.ends_with("VALUES ('it''s', 1.5, 2, NULL, '[1,2]');\n"), "{text}");
-        assert_eq!(sql(&[]), "");
     }
 
     #[test]

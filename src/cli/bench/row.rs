@@ -1,10 +1,11 @@
-//! One test as published: llama-bench's fields first, in its order, then ours.
+//! One test as published: llama-bench's fields first, in its order and types, then ours. `history import` reads it back.
 
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::Tested;
+use super::unused::{Placement, Threading};
 use crate::civil::rfc3339;
 use crate::energy::{Flag, IdleBaselines, Reading};
 use crate::engine::EngineFacts;
@@ -21,9 +22,9 @@ const N_BATCH: u32 = 2048;
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
     // llama-bench's fields.
-    pub(super) build_commit: Option<&'static str>,
-    pub(super) build_number: Option<u32>,
-    pub(super) cpu_info: Option<String>,
+    pub(super) build_commit: &'static str,
+    pub(super) build_number: u32,
+    pub(super) cpu_info: String,
     pub(super) gpu_info: String,
     pub(super) backends: String,
     pub(super) model_filename: PathBuf,
@@ -33,14 +34,18 @@ pub(super) struct Row {
     pub(super) n_batch: u32,
     pub(super) n_ubatch: u32,
     pub(super) n_threads: u32,
+    #[serde(flatten)]
+    pub(super) threading: Threading,
     pub(super) type_k: Option<String>,
     pub(super) type_v: Option<String>,
+    #[serde(flatten)]
+    pub(super) placement: Placement,
     pub(super) n_prompt: u32,
     pub(super) n_gen: u32,
     pub(super) n_depth: u32,
     pub(super) test_time: Option<String>,
-    pub(super) avg_ns: Option<f64>,
-    pub(super) stddev_ns: Option<f64>,
+    pub(super) avg_ns: Option<u64>,
+    pub(super) stddev_ns: Option<u64>,
     pub(super) avg_ts: Option<f64>,
     pub(super) stddev_ts: Option<f64>,
     pub(super) samples_ns: Vec<u64>,
@@ -48,6 +53,7 @@ pub(super) struct Row {
     // Ours.
     pub(super) tierbench_version: &'static str,
     pub(super) model: String,
+    pub(super) level: Option<String>,
     pub(super) model_sha256: String,
     pub(super) requantized_from: Option<String>,
     pub(super) test: String,
@@ -135,9 +141,12 @@ impl Row {
         let of = |get: fn(&EngineFacts) -> &String| facts.map(|f| get(f).clone());
         let device = of(|f| &f.device);
         Self {
-            build_commit: option_env!("TIERBENCH_REVISION"),
-            build_number: None,
-            cpu_info: host.cpu.clone(),
+            // llama-bench's words for a build that does not know.
+            build_commit: option_env!("TIERBENCH_REVISION")
+                .filter(|revision| !revision.is_empty())
+                .unwrap_or("unknown"),
+            build_number: 0,
+            cpu_info: host.cpu.clone().unwrap_or_default(),
             gpu_info: device.clone().filter(|d| d != "cpu").unwrap_or_default(),
             backends: device.clone().map_or_else(|| "CPU".into(), |d| d.to_uppercase()),
             model_filename: test.file.path.clone(),
@@ -147,8 +156,10 @@ impl Row {
             n_batch: N_BATCH,
             n_ubatch: protocol.n_ubatch,
             n_threads: facts.map_or(test.n_threads, |f| f.n_threads),
+            threading: Threading::UNUSED,
             type_k: of(|f| &f.kv_type),
             type_v: of(|f| &f.kv_type),
+            placement: Placement::whole(device.as_ref().is_some_and(|device| device != "cpu")),
             n_prompt: test.workload.n_prompt,
             n_gen: test.workload.n_gen,
             n_depth: test.workload.n_depth,
@@ -161,6 +172,7 @@ impl Row {
             samples_ts: Vec::new(),
             tierbench_version: env!("CARGO_PKG_VERSION"),
             model: test.file.name.clone(),
+            level: test.file.level.clone(),
             model_sha256: test.file.sha256.clone(),
             requantized_from: test.file.requantized_from.clone(),
             test: test.workload.to_string(),
@@ -203,7 +215,9 @@ impl Row {
         let spans: Vec<f64> = cell.samples.iter().map(|s| s.elapsed_ns as f64).collect();
         let rates = cell.rates();
         self.test_time = Some(rfc3339(cell.started_unix_s as i64));
-        (self.avg_ns, self.stddev_ns) = mean_and_stddev(&spans);
+        let whole = |ns: f64| ns.round() as u64;
+        let (mean, stddev) = mean_and_stddev(&spans);
+        (self.avg_ns, self.stddev_ns) = (mean.map(whole), stddev.map(whole));
         (self.avg_ts, self.stddev_ts) = mean_and_stddev(&rates);
         self.samples_ns = cell.samples.iter().map(|s| s.elapsed_ns).collect();
         self.median_ts = crate::stats::quantile::median(&rates);

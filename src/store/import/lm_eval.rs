@@ -3,23 +3,25 @@
 //! The aggregates alone are not enough: a verdict needs the items. Items are judged in a seeded order, as our own are, so
 //! that the sequential test holds whatever the order of the data set.
 
+mod samples;
+
 use std::path::PathBuf;
 
-use serde::Deserialize;
 use serde_json::Value;
 
+use self::samples::{Samples, plain};
 use super::{Import, Source};
-use crate::civil;
 use crate::decide::Rule;
 use crate::plan::{Tier, TierKey};
 use crate::quality::task::{BarMetric, Decode, Kind};
-use crate::quality::{FinishReason, ItemResult};
 use crate::stats::bootstrap::SplitMix64;
 use crate::stats::eprocess::Bar;
 use crate::store::StoreError;
 use crate::store::cell::{Cell, Outcome, Subject, TaskItems};
-use crate::store::prompts::{ItemPrompt, TaskPrompts};
-use crate::store::record::{ModelFileFacts, Record, TaskFacts, TierFacts};
+use crate::store::prompts::TaskPrompts;
+use crate::store::record::{ModelFileFacts, TaskFacts, TierFacts};
+
+pub(super) use self::samples::is_sample;
 
 /// The bar imported items are judged by: lm-eval has none.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,107 +30,132 @@ pub struct Judgement {
     pub bar: Option<f64>,
     /// The per-item metric that says whether an item was solved; by default the first of [`METRICS`] the items have.
     pub metric: Option<String>,
+    /// Which of a task's filters extracted the answers; by default the first. A task with one filter only keeps that.
+    pub filter: Option<String>,
     /// Seed of the order in which items are judged.
     pub seed: u64,
 }
 
 impl Default for Judgement {
     fn default() -> Self {
-        Self { bar: None, metric: None, seed: 42 }
+        Self { bar: None, metric: None, filter: None, seed: 42 }
     }
 }
 
 /// Per-item metrics that say solved or not, in the order they are looked for.
 pub const METRICS: [&str; 4] = ["acc", "exact_match", "acc_norm", "pass@1"];
 
-#[derive(Debug, Deserialize)]
-struct WireSample {
-    doc_id: Value,
-    #[serde(default)]
-    target: Value,
-    #[serde(default)]
-    arguments: Value,
-    #[serde(default)]
-    resps: Value,
-    #[serde(default)]
-    filtered_resps: Value,
-    #[serde(default)]
-    filter: Option<String>,
-    #[serde(default)]
-    prompt_hash: String,
-    #[serde(flatten)]
-    rest: serde_json::Map<String, Value>,
-}
-
 pub(super) fn import(source: &Source<'_>, value: &Value, judgement: &Judgement) -> Result<Import, StoreError> {
     let min = judgement.bar.ok_or_else(|| source.bad("lm-eval results have no bar: give one with --bar"))?;
     let bar = Bar::new(min).map_err(|error| source.bad(format!("--bar {min}: {error}")))?;
+    let rule = Rule::new(min).map_err(|error| source.bad(error.to_string()))?;
+    let rule = Rule { bar, tiers: 1, order_seed: judgement.seed, ..rule };
+    if !source.is_file {
+        return Err(source.bad("the samples lie beside lm-eval's results: give the file's name"));
+    }
     let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     #[expect(clippy::cast_possible_truncation, reason = "a date of this century")]
-    let started = value.get("date").and_then(Value::as_f64).map(|seconds| civil::rfc3339(seconds as i64));
+    let date = value.get("date").and_then(Value::as_f64).map(|seconds| seconds as i64);
     let version = text("/lm_eval_version").or_else(|| text("/git_hash"));
-    let mut raw = source.raw("lm-eval", version, started.unwrap_or_default())?;
+    let mut raw = source.raw("lm-eval", version, [date, date])?;
     let facts = tier(value);
-    // A group stands beside its tasks with their mean: it has no items of its own.
-    let is_group = |name: &String| {
+    let mut left_out = Vec::new();
+    let mut settings = format!("bar {min} seed {}", judgement.seed);
+    let mut filters = Vec::new();
+    for name in tasks(value) {
+        let graded = match grade(source, value, name, judgement, &rule) {
+            Ok(graded) => graded,
+            Err(why) => {
+                left_out.push(format!("task {name}: {why}"));
+                continue;
+            }
+        };
+        settings.push_str(&graded.settings);
+        filters.push(graded.filter);
+        raw.warnings.extend(graded.warning);
+        raw.cells.push(Cell {
+            tier: facts.key.clone(),
+            subject: Subject::Task(graded.facts.name.clone()),
+            finished_at: raw.run.started_at.clone(),
+            outcome: Outcome::Task(graded.items),
+        });
+        raw.tasks.push(graded.facts);
+        raw.prompts.push(graded.prompts);
+    }
+    if raw.cells.is_empty() {
+        let why = if left_out.is_empty() { "no results".to_owned() } else { left_out.join("; ") };
+        return Err(source.bad(why));
+    }
+    if let Some(wanted) = judgement.filter.as_ref().filter(|wanted| !filters.contains(wanted)) {
+        return Err(source.bad(format!("no task has a filter `{wanted}`: they have {}", filters.join(", "))));
+    }
+    raw.tiers.push(facts);
+    raw.run.id = source.run_id(&raw.run.started_at, &settings);
+    Ok(Import { record: source.seal(raw)?, left_out })
+}
+
+/// The tasks that have items. A group stands beside its tasks with their mean: it has none of its own.
+fn tasks(value: &Value) -> impl Iterator<Item = &String> {
+    let is_group = move |name: &String| {
         let subtasks = value.get("group_subtasks").and_then(|groups| groups.get(name)).and_then(Value::as_array);
         subtasks.is_some_and(|tasks| !tasks.is_empty()) || value.get("groups").is_some_and(|g| g.get(name).is_some())
     };
-    let results = value["results"].as_object().into_iter().flatten();
-    let tasks: Vec<&String> = results.map(|(name, _)| name).filter(|name| !is_group(name)).collect();
-    let mut left_out = Vec::new();
-    for name in tasks {
-        let Some(path) = samples_file(source, name) else {
-            left_out.push(format!("task {name}: no samples_{name}_*.jsonl beside it (run lm-eval with --log_samples)"));
-            continue;
-        };
-        let mut samples = read_samples(&path)?;
-        let items = samples.len() as u64;
-        let order_seed = judgement.seed;
-        SplitMix64::new(order_seed).shuffle(&mut samples);
-        let metric = metric(&samples, judgement, &path)?;
-        let config = value.pointer(&format!("/configs/{name}")).cloned().unwrap_or_default();
-        let is_choice = config.get("output_type").and_then(Value::as_str) == Some("multiple_choice");
-        raw.tasks.push(TaskFacts {
-            name: name.clone(),
+    value["results"].as_object().into_iter().flatten().map(|(name, _)| name).filter(move |name| !is_group(name))
+}
+
+/// A task, judged.
+struct Graded {
+    facts: TaskFacts,
+    items: TaskItems,
+    prompts: TaskPrompts,
+    filter: String,
+    warning: Option<String>,
+    /// What another import may choose otherwise.
+    settings: String,
+}
+
+/// # Errors
+/// Why the task has no verdict.
+fn grade(source: &Source<'_>, value: &Value, name: &str, judgement: &Judgement, rule: &Rule) -> Result<Graded, String> {
+    let path = samples_file(source, name)
+        .ok_or_else(|| format!("no samples_{name}_*.jsonl beside it (run lm-eval with --log_samples)"))?;
+    let mut samples = Samples::read(&path, judgement.filter.as_deref())?;
+    let n_items = samples.items.len() as u64;
+    SplitMix64::new(judgement.seed).shuffle(&mut samples.items);
+    let metric = samples.metric(judgement.metric.as_deref())?;
+    let config = value.pointer(&format!("/configs/{name}")).cloned().unwrap_or_default();
+    let is_choice = config.get("output_type").and_then(Value::as_str) == Some("multiple_choice");
+    let filter = samples.filter.clone();
+    // As lm-eval names its aggregates: results that are judged in another way are another task's.
+    let is_chosen = filter != samples::NO_FILTER || judgement.metric.is_some();
+    let task = if is_chosen { format!("{name} ({metric},{filter})") } else { name.to_owned() };
+    let warning = (samples.filters.len() > 1).then(|| {
+        let filters = samples.filters.join(", ");
+        format!("task {name} has the filters {filters}: solved is what {metric} says of {filter} (--filter chooses)")
+    });
+    let items: Result<_, String> = samples.items.iter().map(|sample| sample.item(&metric, is_choice)).collect();
+    Ok(Graded {
+        facts: TaskFacts {
+            name: task.clone(),
             version: value.pointer(&format!("/versions/{name}")).map(plain),
             kind: Kind::Other,
             sha256: task_hash(value, name, &samples),
-            suite_items: items,
+            suite_items: n_items,
             decode: if is_choice { Decode::Loglikelihood } else { Decode::Free },
             metric: BarMetric::PassRate,
-            rule: Rule {
-                bar,
-                tiers: 1,
-                n_max: (items <= 5000).then_some(items),
-                order_seed,
-                ..Rule::new(min).map_err(|error| source.bad(error.to_string()))?
-            },
+            rule: Rule { n_max: (n_items <= 5000).then_some(n_items), ..rule.clone() },
             baseline: None,
-        });
-        raw.prompts.push(TaskPrompts {
-            task: name.clone(),
+        },
+        items: TaskItems { items: items?, stopped: Some("all items".into()), ..TaskItems::default() },
+        prompts: TaskPrompts {
+            task,
             prefix: String::new(),
-            items: samples.iter().map(prompt).collect(),
-        });
-        let items: Result<Vec<ItemResult>, StoreError> =
-            samples.iter().map(|sample| item(sample, &metric, is_choice, &path)).collect();
-        raw.cells.push(Cell {
-            tier: facts.key.clone(),
-            subject: Subject::Task(name.clone()),
-            finished_at: raw.run.started_at.clone(),
-            outcome: Outcome::Task(TaskItems {
-                items: items?,
-                stopped: Some("all items".into()),
-                ..TaskItems::default()
-            }),
-        });
-    }
-    if raw.cells.is_empty() {
-        return Err(source.bad(left_out.first().cloned().unwrap_or_else(|| "no results".into())));
-    }
-    raw.tiers.push(facts);
-    Ok(Import { record: Record::from_raw(raw)?, left_out })
+            items: samples.items.iter().map(samples::WireSample::prompt).collect(),
+        },
+        settings: format!("\n{name} {metric},{filter} {}", samples.sha256),
+        filter,
+        warning,
+    })
 }
 
 /// The model and its back end, as the configuration names them.
@@ -186,100 +213,14 @@ fn samples_file(source: &Source<'_>, task: &str) -> Option<PathBuf> {
     names.filter(|name| is_ours(name)).max().map(|name| dir.join(name))
 }
 
-fn read_samples(path: &std::path::Path) -> Result<Vec<WireSample>, StoreError> {
-    let bad = |why: String| StoreError::Import { path: path.to_owned(), why };
-    let text = crate::store::file::read_text(path)?;
-    let mut samples: Vec<WireSample> = Vec::new();
-    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        samples.push(serde_json::from_str(line).map_err(|error| bad(format!("line {}: {error}", i + 1)))?);
-    }
-    // A task with several filters lists every document once per filter.
-    let first = samples.first().ok_or_else(|| bad("no samples".into()))?.filter.clone();
-    samples.retain(|sample| sample.filter == first);
-    Ok(samples)
-}
-
-fn metric(samples: &[WireSample], judgement: &Judgement, path: &std::path::Path) -> Result<String, StoreError> {
-    let has = |name: &str| samples.iter().all(|sample| sample.rest.get(name).is_some_and(Value::is_number));
-    let found = match &judgement.metric {
-        Some(name) => has(name).then(|| name.clone()),
-        None => METRICS.into_iter().find(|name| has(name)).map(str::to_owned),
-    };
-    found.ok_or_else(|| {
-        let wanted = judgement.metric.clone().unwrap_or_else(|| METRICS.join(", "));
-        let why = format!("not every item has a number `{wanted}`: name the metric with --metric");
-        StoreError::Import { path: path.to_owned(), why }
-    })
-}
-
 /// lm-eval's own hash of the task if it wrote one, else a hash of the configuration and the prompts.
-fn task_hash(value: &Value, name: &str, samples: &[WireSample]) -> String {
+fn task_hash(value: &Value, name: &str, samples: &Samples) -> String {
     if let Some(hash) = value.pointer(&format!("/task_hashes/{name}")).and_then(Value::as_str) {
         return hash.to_owned();
     }
-    let mut hashes: Vec<&str> = samples.iter().map(|sample| sample.prompt_hash.as_str()).collect();
+    let mut hashes: Vec<&str> = samples.items.iter().map(|sample| sample.prompt_hash.as_str()).collect();
     hashes.sort_unstable();
     let config = value.pointer(&format!("/configs/{name}")).cloned().unwrap_or_default();
     let all = format!("{}\n{}", crate::store::canonical::canonical_json(&config), hashes.join("\n"));
     crate::store::canonical::sha256_hex(all.as_bytes())
-}
-
-fn prompt(sample: &WireSample) -> ItemPrompt {
-    // `arguments` is {"gen_args_0": {"arg_0": prompt, …}} or [[prompt, …]]; a chat endpoint gets ["[{message}, …]"].
-    let places = ["/gen_args_0/arg_0", "/gen_args_0/arg_0/0", "/0/0", "/0/0/0"];
-    let prompt = places.iter().find_map(|place| sample.arguments.pointer(place)?.as_str());
-    let target = match &sample.target {
-        Value::Array(targets) => targets.iter().map(plain).collect(),
-        Value::Null => Vec::new(),
-        target => vec![plain(target)],
-    };
-    let prompt = prompt.unwrap_or_default();
-    ItemPrompt { item: plain(&sample.doc_id), prompt: messages(prompt).unwrap_or_else(|| prompt.to_owned()), target }
-}
-
-/// The messages of a chat that was written as JSON, each after its role; `None` for any other text.
-fn messages(prompt: &str) -> Option<String> {
-    let messages: Vec<Value> = serde_json::from_str(prompt).ok()?;
-    let message =
-        |message: &Value| Some(format!("{}: {}", message.get("role")?.as_str()?, message.get("content").map(plain)?));
-    let lines: Option<Vec<String>> = messages.iter().map(message).collect();
-    lines.filter(|lines| !lines.is_empty()).map(|lines| lines.join("\n\n"))
-}
-
-fn item(sample: &WireSample, metric: &str, is_choice: bool, path: &std::path::Path) -> Result<ItemResult, StoreError> {
-    let id = plain(&sample.doc_id);
-    let score = sample.rest.get(metric).and_then(Value::as_f64).filter(|score| (0.0..=1.0).contains(score));
-    let score = score.ok_or_else(|| StoreError::Import {
-        path: path.to_owned(),
-        why: format!("doc_id {id}: {metric} is not a number between 0 and 1"),
-    })?;
-    let first = |value: &Value| match value.get(0) {
-        Some(Value::Array(inner)) => inner.first().map(plain),
-        Some(value) => Some(plain(value)),
-        None => None,
-    };
-    Ok(ItemResult {
-        item: id,
-        level: None,
-        template: None,
-        choices: Vec::new(),
-        answer: if is_choice { None } else { first(&sample.filtered_resps) },
-        raw: if is_choice { None } else { first(&sample.resps) },
-        score,
-        parts: std::collections::BTreeMap::new(),
-        pass: score >= 1.0,
-        confidence: None,
-        n_prompt_tokens: 0,
-        n_cached_tokens: 0,
-        n_gen_tokens: 0,
-        elapsed_ns: 0,
-        finish_reason: if is_choice { FinishReason::Scored } else { FinishReason::Stop },
-        prompt_sha256: sample.prompt_hash.clone(),
-        joules: None,
-    })
-}
-
-/// Text as it is, anything else as JSON.
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
