@@ -219,6 +219,11 @@ fn the_metric_can_be_chosen_and_a_missing_one_is_named() {
     assert_eq!(import(dir.path(), &["--bar", "0.7", "--metric", "acc_norm"], &file).0, 0);
     let table = stdout(tierbench(dir.path()).args(["report", "latest"]));
     assert!(table.contains("FAILS") && table.contains("10.0 %"), "{table}");
+    let unwrapped = table.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        unwrapped.contains("arc_easy (acc_norm): sequential test") && unwrapped.contains("over 1 tier, "),
+        "{table}"
+    );
 }
 
 #[test]

@@ -129,11 +129,12 @@ fn markdown(rows: &[Row]) -> String {
     text
 }
 
-/// Nested values are JSON inside their cell; unknown is empty.
+/// Nested values are JSON inside their cell, truth is 1 as in llama-bench's; unknown is empty.
 pub(super) fn plain(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
+        Value::Bool(on) => u8::from(*on).to_string(),
         other => other.to_string(),
     }
 }
@@ -162,10 +163,10 @@ mod tests {
 
     #[test]
     fn csv_cells_with_quotes_and_lists_stay_one_cell() {
-        let text = csv(&[object(r#"{"a":"say \"x\", y","b":[1,2],"c":null}"#)]);
+        let text = csv(&[object(r#"{"a":"say \"x\", y","b":[1,2],"c":null,"d":false}"#)]);
         let mut reader = csv::Reader::from_reader(text.as_bytes());
         let record = reader.records().next().unwrap().unwrap();
-        assert_eq!(record.iter().collect::<Vec<_>>(), ["say \"x\", y", "[1,2]", ""]);
+        assert_eq!(record.iter().collect::<Vec<_>>(), ["say \"x\", y", "[1,2]", "", "0"]);
     }
 
     #[test]

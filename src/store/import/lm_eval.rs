@@ -127,8 +127,10 @@ fn grade(source: &Source<'_>, value: &Value, name: &str, judgement: &Judgement, 
     let is_choice = config.get("output_type").and_then(Value::as_str) == Some("multiple_choice");
     let filter = samples.filter.clone();
     // As lm-eval names its aggregates: results that are judged in another way are another task's.
-    let is_chosen = filter != samples::NO_FILTER || judgement.metric.is_some();
-    let task = if is_chosen { format!("{name} ({metric},{filter})") } else { name.to_owned() };
+    let task = match filter.as_str() {
+        samples::NO_FILTER => format!("{name} ({metric})"),
+        filter => format!("{name} ({metric},{filter})"),
+    };
     let warning = (samples.filters.len() > 1).then(|| {
         let filters = samples.filters.join(", ");
         format!("task {name} has the filters {filters}: solved is what {metric} says of {filter} (--filter chooses)")
