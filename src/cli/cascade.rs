@@ -51,14 +51,11 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 42)]
     seed: u64,
     /// Format of the result
-    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
+    #[arg(short, long, value_parser = OutputFormat::among(&[OutputFormat::Table, OutputFormat::Json]), default_value = "table")]
     output: OutputFormat,
 }
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
-    if !matches!(args.output, OutputFormat::Table | OutputFormat::Json) {
-        return Err(Error::Usage("cascade writes table or json: use -o json".into()));
-    }
     let bar = Bar::new(args.bar).map_err(|error| Error::Usage(format!("--bar {}: {error}", args.bar)))?;
     if !(args.alpha > 0.0 && args.alpha < 1.0) {
         return Err(Error::Usage(format!("--alpha {}: it lies between 0 and 1", args.alpha)));

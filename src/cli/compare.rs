@@ -1,6 +1,6 @@
 //! `tierbench compare`.
 
-use super::{Ui, record};
+use super::{OutputFormat, Ui, record};
 use crate::error::{ExitStatus, Result};
 use crate::report::compare::{Comparison, Threshold};
 use crate::report::markdown;
@@ -24,30 +24,20 @@ pub(super) struct Args {
     #[arg(long, requires = "fail_if")]
     certain: bool,
     /// Format
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
-    output: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// For the terminal
-    Table,
-    /// Markdown
-    Md,
-    /// JSON
-    Json,
+    #[arg(short, long, value_parser = OutputFormat::among(&[OutputFormat::Table, OutputFormat::Md, OutputFormat::Json]), default_value = "table")]
+    output: OutputFormat,
 }
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     let comparison = Comparison::of(&record::load(&args.a, ui)?, &record::load(&args.b, ui)?);
     let document = || comparison.document([&args.a, &args.b]);
     match args.output {
-        Format::Table => ui.write(ui.terminal().layout(&document()).as_bytes())?,
-        Format::Md => ui.write(markdown::layout(&document()).as_bytes())?,
-        Format::Json => {
+        OutputFormat::Md => ui.write(markdown::layout(&document()).as_bytes())?,
+        OutputFormat::Json => {
             let text = serde_json::to_string_pretty(&comparison).map_err(crate::report::ReportError::from)?;
             ui.line(text)?;
         }
+        _ => ui.write(ui.terminal().layout(&document()).as_bytes())?,
     }
     let mut failed = false;
     // One condition that cannot be checked hides none of the others.

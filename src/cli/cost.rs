@@ -49,8 +49,8 @@ enum Command {
 struct Priced {
     #[arg(value_name = "RECORD", default_value = "latest", help = record::HELP)]
     record: String,
-    /// Format: table, md or json
-    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
+    /// Format
+    #[arg(short, long, value_parser = OutputFormat::among(&[OutputFormat::Table, OutputFormat::Md, OutputFormat::Json]), default_value = "table")]
     output: OutputFormat,
     #[command(flatten)]
     cost: CostArgs,
@@ -80,10 +80,9 @@ impl Priced {
 /// Prints a document as the user wants it; `value` is its JSON.
 fn print(document: &Document, value: &serde_json::Value, output: OutputFormat, ui: &Ui) -> Result<ExitStatus> {
     match output {
-        OutputFormat::Table => ui.write(ui.terminal().layout(document).as_bytes())?,
         OutputFormat::Md => ui.write(markdown::layout(document).as_bytes())?,
         OutputFormat::Json => ui.json(value)?,
-        other => return Err(Error::Usage(format!("cost writes table, md or json, not {other:?}").to_lowercase())),
+        _ => ui.write(ui.terminal().layout(document).as_bytes())?,
     }
     Ok(ExitStatus::Success)
 }
@@ -95,10 +94,9 @@ fn columns<const N: usize>(titles: [(&str, bool); N]) -> Vec<Column> {
 fn show(priced: &Priced, ui: &Ui) -> Result<ExitStatus> {
     let record = priced.load(ui)?;
     let text = match priced.output {
-        OutputFormat::Table => ui.terminal().render(&record)?,
         OutputFormat::Md => Markdown.render(&record)?,
         OutputFormat::Json => Json.render(&record)?,
-        other => return Err(Error::Usage(format!("cost writes table, md or json, not {other:?}").to_lowercase())),
+        _ => ui.terminal().render(&record)?,
     };
     ui.write(text.as_bytes())?;
     Ok(ExitStatus::Success)

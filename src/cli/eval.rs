@@ -113,7 +113,7 @@ pub(super) struct Args {
     #[arg(long)]
     dry_run: bool,
     /// Format of the result
-    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
+    #[arg(short, long, value_parser = OutputFormat::among(&[OutputFormat::Table, OutputFormat::Json, OutputFormat::Jsonl]), default_value = "table")]
     output: OutputFormat,
     /// Threads; 0 for all physical cores
     #[arg(short, long, default_value_t = 0)]
@@ -149,9 +149,6 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
-    if !matches!(args.output, OutputFormat::Table | OutputFormat::Json | OutputFormat::Jsonl) {
-        return Err(Error::Usage("eval writes table, json or jsonl: use -o json".into()));
-    }
     for spec in &args.task {
         super::tasks::fetch(spec, ui)?;
     }

@@ -44,7 +44,7 @@ pub(super) struct Args {
     #[arg(long, requires = "base")]
     weights_alone: bool,
     /// Format of the result
-    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
+    #[arg(short, long, value_parser = OutputFormat::among(&[OutputFormat::Table, OutputFormat::Json]), default_value = "table")]
     output: OutputFormat,
     /// Threads; 0 for all physical cores
     #[arg(short, long, default_value_t = 0)]
@@ -54,9 +54,6 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
-    if !matches!(args.output, OutputFormat::Table | OutputFormat::Json) {
-        return Err(Error::Usage("fidelity writes table or json: use -o json".into()));
-    }
     let text = std::fs::read_to_string(&args.corpus).map_err(|source| Error::Io {
         action: "read",
         path: args.corpus.clone(),

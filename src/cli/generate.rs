@@ -51,8 +51,8 @@ pub(super) struct Args {
     /// Report ln p of every prompt token and every generated token
     #[arg(long)]
     logprobs: bool,
-    /// table (streamed text) or json
-    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
+    /// Format; table is the text as it comes
+    #[arg(short, long, value_parser = OutputFormat::among(&[OutputFormat::Table, OutputFormat::Json]), default_value = "table")]
     output: OutputFormat,
     #[command(flatten)]
     engine: EngineArgs,
@@ -77,9 +77,6 @@ struct Generation {
 }
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
-    if !matches!(args.output, OutputFormat::Table | OutputFormat::Json) {
-        return Err(Error::Usage("generate writes -o table (streamed text) or -o json".into()));
-    }
     for (flag, value) in [("--temp", args.temp), ("--top-p", args.top_p)] {
         if !(value.is_finite() && value >= 0.0) {
             return Err(Error::Usage(format!("{flag} {value}: use a number of at least 0")));

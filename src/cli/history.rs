@@ -2,7 +2,7 @@
 
 mod import;
 
-use super::Ui;
+use super::{OutputFormat, Ui};
 use crate::error::{ExitStatus, Result};
 use crate::report::document::{Column, Document, Table};
 use crate::report::{counted, markdown, one_line};
@@ -21,8 +21,8 @@ enum Action {
     /// List stored runs, newest first (the default)
     List {
         /// Format
-        #[arg(short, long, value_enum, default_value_t = ListFormat::Table)]
-        output: ListFormat,
+        #[arg(short, long, value_parser = OutputFormat::among(&[OutputFormat::Table, OutputFormat::Md, OutputFormat::Json]), default_value = "table")]
+        output: OutputFormat,
     },
     /// Show the cells of a run
     Show {
@@ -40,21 +40,10 @@ enum Action {
     Import(import::Args),
 }
 
-/// Formats of the list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum ListFormat {
-    /// For the terminal
-    Table,
-    /// Markdown
-    Md,
-    /// JSON
-    Json,
-}
-
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     let mut history = History::open_default()?;
     match &args.action {
-        None => list(&history, ListFormat::Table, ui),
+        None => list(&history, OutputFormat::Table, ui),
         Some(Action::List { output }) => list(&history, *output, ui),
         Some(Action::Show { run }) => show(&history, run, ui),
         Some(Action::Rm { runs }) => {
@@ -69,7 +58,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     }
 }
 
-fn list(history: &History, output: ListFormat, ui: &Ui) -> Result<ExitStatus> {
+fn list(history: &History, output: OutputFormat, ui: &Ui) -> Result<ExitStatus> {
     let runs = history.list()?;
     let titles =
         [("run", false), ("started", false), ("state", false), ("cells", true), ("failed", true), ("what", false)];
@@ -83,9 +72,9 @@ fn list(history: &History, output: ListFormat, ui: &Ui) -> Result<ExitStatus> {
     let table = Table { title: String::new(), columns, rows: rows.collect() };
     let document = Document { answers: vec![], tables: vec![table], notes };
     match output {
-        ListFormat::Table => ui.write(ui.terminal().layout(&document).as_bytes())?,
-        ListFormat::Md => ui.write(markdown::layout(&document).as_bytes())?,
-        ListFormat::Json => ui.json(&runs)?,
+        OutputFormat::Md => ui.write(markdown::layout(&document).as_bytes())?,
+        OutputFormat::Json => ui.json(&runs)?,
+        _ => ui.write(ui.terminal().layout(&document).as_bytes())?,
     }
     Ok(ExitStatus::Success)
 }

@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
+use clap::ValueEnum as _;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Bar, GlobalArgs};
@@ -25,6 +27,14 @@ pub enum OutputFormat {
     Csv,
     /// SQL insert statements
     Sql,
+}
+
+impl OutputFormat {
+    /// Reads one of these formats: a command's help lists what it writes and nothing else.
+    pub(super) fn among(formats: &'static [Self]) -> impl TypedValueParser<Value = Self> {
+        let names = formats.iter().filter_map(Self::to_possible_value);
+        PossibleValuesParser::new(names).map(|name| Self::from_str(&name, true).unwrap_or(Self::Table))
+    }
 }
 
 /// The terminal, or its absence.

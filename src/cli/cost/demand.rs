@@ -27,7 +27,7 @@ pub(super) struct Args {
     #[arg(long, allow_negative_numbers = true, default_value_t = 1.0, value_name = "AMOUNT")]
     bill: f64,
     /// Format: table, md or json
-    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
+    #[arg(short, long, value_parser = OutputFormat::among(&[OutputFormat::Table, OutputFormat::Md, OutputFormat::Json]), default_value = "table")]
     output: OutputFormat,
     #[command(flatten)]
     cost: CostArgs,

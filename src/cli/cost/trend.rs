@@ -32,7 +32,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "TASK")]
     task: Option<String>,
     /// Format: table, md or json
-    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
+    #[arg(short, long, value_parser = OutputFormat::among(&[OutputFormat::Table, OutputFormat::Md, OutputFormat::Json]), default_value = "table")]
     output: OutputFormat,
     #[command(flatten)]
     cost: CostArgs,

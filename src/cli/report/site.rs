@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::cli::Ui;
 use crate::cli::record::{self, Place};
 use crate::error::{Error, ExitStatus, Result};
-use crate::report::one_line;
 use crate::report::site::{Index, LeftOut, Summary, assets, index_page, record_page};
+use crate::report::{counted, one_line};
 use crate::store::canonical::sha256_hex;
 use crate::store::file::{self, write_atomically};
 use crate::store::history::History;
@@ -63,7 +63,8 @@ pub(super) fn build(dir: &Path, specs: &[String], ui: &Ui) -> Result<ExitStatus>
     let json = serde_json::to_string(&index).map_err(crate::report::ReportError::from)?;
     write_atomically(&dir.join(INDEX), json.as_bytes())?;
     write_atomically(&dir.join("index.html"), index_page(&index)?.as_bytes())?;
-    ui.note(format_args!("{} records in {}", index.records.len(), dir.join("index.html").display()));
+    let records = counted(index.records.len() as u64, "record");
+    ui.note(format_args!("{records} in {}", dir.join("index.html").display()));
     Ok(status)
 }
 

@@ -100,7 +100,7 @@ pub(super) struct Args {
     #[arg(long)]
     no_prompts: bool,
     /// Format of the result; json is the record
-    #[arg(short, long, value_enum, default_value_t = OutputFormat::Table)]
+    #[arg(short, long, value_parser = OutputFormat::among(&[OutputFormat::Table, OutputFormat::Md, OutputFormat::Json, OutputFormat::Csv]), default_value = "table")]
     output: OutputFormat,
     #[command(flatten)]
     engine: EngineArgs,
@@ -188,13 +188,10 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
         Err(error) => ui.warn(format_args!("no HTML report: {error}")),
     }
     let text = match args.output {
-        OutputFormat::Table => ui.terminal().render(&record)?,
         OutputFormat::Md => Markdown.render(&record)?,
         OutputFormat::Json => Json.render(&record)?,
         OutputFormat::Csv => Csv.render(&record)?,
-        OutputFormat::Jsonl | OutputFormat::Sql => {
-            return Err(Error::Usage("run writes -o table, md, json or csv: use `tierbench export` for others".into()));
-        }
+        _ => ui.terminal().render(&record)?,
     };
     ui.write(text.as_bytes())?;
     Ok(status(&record))
@@ -235,9 +232,6 @@ fn workloads(args: &Args) -> Result<Vec<Workload>> {
     let mut workloads: Vec<Workload> = Vec::new();
     workloads.extend(numbers(&args.n_prompt)?.into_iter().filter(|&n| n > 0).map(|n| Workload::prefill(n, 0)));
     workloads.extend(numbers(&args.n_gen)?.into_iter().filter(|&n| n > 0).map(|n| Workload::decode(n, 0)));
-    if matches!(args.output, OutputFormat::Jsonl | OutputFormat::Sql) {
-        return Err(Error::Usage("run writes -o table, md, json or csv: use `tierbench export` for others".into()));
-    }
     Ok(workloads)
 }
 
