@@ -25,11 +25,15 @@ fn sentence(record: &Record, answer: &Answer) -> String {
     let confidence = plain((1.0 - task.rule.alpha) * 100.0);
     match &answer.outcome {
         AnswerOutcome::Cheapest { tier, ties, cheaper_undecided } => {
-            let mut text = format!("The cheapest tier that clears {bar} with {confidence} % confidence is {tier}");
-            if let Some(numbers) = record.derived.task_of(tier, &answer.task) {
-                text.push_str(&figures(numbers, answer.basis));
-            }
-            text.push('.');
+            let numbers = record.derived.task_of(tier, &answer.task);
+            let figures = numbers.map(|numbers| figures(numbers, answer.basis)).unwrap_or_default();
+            let mut text = if numbers.is_some_and(is_costed) {
+                format!("The cheapest tier that clears {bar} with {confidence} % confidence is {tier}{figures}.")
+            } else {
+                format!(
+                    "{tier} clears {bar} with {confidence} % confidence{figures}. No cost is known, so no tier is the cheapest."
+                )
+            };
             if !ties.is_empty() {
                 text.push_str(&format!(" Its cost is a tie with {}.", beside(record, ties)));
             }
@@ -68,6 +72,11 @@ fn sentence(record: &Record, answer: &Answer) -> String {
     }
 }
 
+/// Whether there is a figure to order tiers by.
+fn is_costed(numbers: &TaskNumbers) -> bool {
+    numbers.cost.usd_per_1k_solved.is_some() || numbers.seconds_per_item.is_some()
+}
+
 /// `: $0.213 [0.193, 0.236] per 1,000 solved items, pass rate 82.0 % [76.1, 86.7] on 200 items`.
 fn figures(numbers: &TaskNumbers, basis: CostBasis) -> String {
     let mut parts = Vec::new();
@@ -100,6 +109,7 @@ pub fn verdict_cell(record: &Record, numbers: &TaskNumbers) -> String {
     let mark =
         record.derived.answers.iter().find(|answer| answer.task == numbers.task).and_then(|answer| {
             match &answer.outcome {
+                AnswerOutcome::Cheapest { .. } if !is_costed(numbers) => None,
                 AnswerOutcome::Cheapest { tier, ties, .. } if *tier == numbers.tier => {
                     Some(if ties.is_empty() { " ← cheapest" } else { " ← cheapest (tie)" })
                 }

@@ -1,4 +1,5 @@
-//! LaTeX: tables with booktabs rules, for papers. Needs `\usepackage{booktabs}`; everything else is plain LaTeX.
+//! LaTeX: tables with booktabs rules, for papers, shrunk where they are wider than the page. Needs the packages booktabs and
+//! adjustbox; everything else is plain LaTeX.
 
 use super::document::{Document, Table};
 use super::{Format, ReportError};
@@ -17,11 +18,11 @@ impl Format for Latex {
 /// Lays out a document: one float per table, the answers as caption of the first, the notes beneath it.
 #[must_use]
 pub fn layout(document: &Document) -> String {
-    let mut out = String::from("% Made by tierbench; needs \\usepackage{booktabs}.\n");
+    let mut out = String::from("% Made by tierbench; needs \\usepackage{booktabs,adjustbox}.\n");
     for (i, table) in document.tables.iter().filter(|table| !table.rows.is_empty()).enumerate() {
         let mut caption: Vec<String> = Vec::new();
         if i == 0 {
-            caption.extend(document.answers.iter().map(|answer| escape(answer)));
+            caption.extend(document.answers.iter().map(|answer| prose(answer)));
         }
         if !table.title.is_empty() {
             caption.push(format!("{}.", escape(&table.title)));
@@ -30,10 +31,12 @@ pub fn layout(document: &Document) -> String {
         if !caption.is_empty() {
             out.push_str(&format!("\\caption{{{}}}\n", caption.join(" ")));
         }
+        out.push_str("\\begin{adjustbox}{max width=\\textwidth}\n");
         out.push_str(&self::table(table));
+        out.push_str("\\end{adjustbox}\n");
         if i == 0 && !document.notes.is_empty() {
             out.push_str("\n\\begin{flushleft}\\footnotesize\n");
-            out.extend(document.notes.iter().map(|note| format!("{}\\par\n", escape(note))));
+            out.extend(document.notes.iter().map(|note| format!("{}\\par\n", prose(note))));
             out.push_str("\\end{flushleft}\n");
         }
         out.push_str("\\end{table}\n");
@@ -56,7 +59,18 @@ pub fn table(table: &Table) -> String {
     out
 }
 
-/// Text that stays text; the signs tables use become LaTeX's. A bracket is hidden from the `\\` before it, which would
+/// A sentence: what stands between two backticks is set as code.
+fn prose(text: &str) -> String {
+    let pieces: Vec<&str> = text.split('`').collect();
+    let piece = |(nth, piece): (usize, &&str)| match nth % 2 {
+        1 if nth + 1 < pieces.len() => format!("\\texttt{{{}}}", escape(piece)),
+        1 => format!("\\textasciigrave{{}}{}", escape(piece)),
+        _ => escape(piece),
+    };
+    pieces.iter().enumerate().map(piece).collect()
+}
+
+/// Text that stays text; the signs tables use become LaTeX's. Two hyphens would become a dash. A bracket is hidden from the `\\` before it, which would
 /// take it for its argument.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -71,6 +85,8 @@ fn escape(text: &str) -> String {
                 out.push('\\');
                 out.push(c);
             }
+            '`' => out.push_str("\\textasciigrave{}"),
+            '-' if out.ends_with('-') => out.push_str("{}-"),
             '[' => out.push_str("{[}"),
             ']' => out.push_str("{]}"),
             '—' => out.push_str("---"),
@@ -94,6 +110,14 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::report::document::Column;
+
+    #[test]
+    fn commands_in_sentences_are_set_as_code() {
+        assert_eq!(
+            prose("run `a --b_c` <d> `e"),
+            "run \\texttt{a -{}-b\\_c} \\textless{}d\\textgreater{} \\textasciigrave{}e"
+        );
+    }
 
     #[test]
     fn tables_have_booktabs_rules_and_names_stay_text() {

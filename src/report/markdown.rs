@@ -17,7 +17,7 @@ impl Format for Markdown {
 /// Lays out a document.
 #[must_use]
 pub fn layout(document: &Document) -> String {
-    let mut blocks: Vec<String> = document.answers.iter().map(|answer| format!("**{}**\n", escape(answer))).collect();
+    let mut blocks: Vec<String> = document.answers.iter().map(|answer| format!("**{}**\n", prose(answer))).collect();
     for table in document.tables.iter().filter(|table| !table.rows.is_empty()) {
         if !table.title.is_empty() {
             blocks.push(format!("### {}\n", escape(&table.title)));
@@ -25,7 +25,7 @@ pub fn layout(document: &Document) -> String {
         blocks.push(self::table(table));
     }
     if !document.notes.is_empty() {
-        blocks.push(document.notes.iter().map(|note| format!("- {}\n", escape(note))).collect());
+        blocks.push(document.notes.iter().map(|note| format!("- {}\n", prose(note))).collect());
     }
     blocks.join("\n")
 }
@@ -40,6 +40,18 @@ pub fn table(table: &Table) -> String {
         out.push_str(&row(cells.iter().map(|cell| escape(cell)).collect()));
     }
     out
+}
+
+/// A sentence: what stands between two backticks is code, where nothing else means anything; the rest stays text.
+fn prose(text: &str) -> String {
+    let pieces: Vec<&str> = text.split('`').collect();
+    let is_paired = |nth: usize| nth + 1 < pieces.len();
+    let piece = |(nth, piece): (usize, &&str)| match nth % 2 {
+        1 if is_paired(nth) && !piece.trim().is_empty() => format!("`{piece}`"),
+        1 => format!("\\`{}{}", escape(piece), if is_paired(nth) { "\\`" } else { "" }),
+        _ => escape(piece),
+    };
+    pieces.iter().enumerate().map(piece).collect()
 }
 
 /// Text that stays text: names come from files, and a rendered README runs whatever Markdown and HTML it holds.
@@ -64,6 +76,18 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::report::document::Column;
+
+    #[test]
+    fn commands_in_sentences_are_code_and_nothing_else_is() {
+        for (text, markdown) in [
+            ("`tierbench doctor` says *more*", "`tierbench doctor` says \\*more\\*"),
+            ("a `b", "a \\`b"),
+            ("a `` b ` <c>", "a \\`\\` b \\` &lt;c&gt;"),
+            ("`<img>` <img>", "`<img>` &lt;img&gt;"),
+        ] {
+            assert_eq!(prose(text), markdown);
+        }
+    }
 
     #[test]
     fn names_cannot_break_out_of_their_cell() {

@@ -9,7 +9,8 @@ use crate::store::record::Record;
 /// One line each, in the order a sceptical reader asks.
 #[must_use]
 pub fn notes(record: &Record) -> Vec<String> {
-    let mut notes = vec![host(record), build(record), speed(record)];
+    let mut notes = vec![host(record), build(record)];
+    notes.extend(speed(record));
     notes.extend(energy(record));
     notes.extend(cost(record));
     notes.extend(super::economics::notes(record));
@@ -61,7 +62,11 @@ fn build(record: &Record) -> String {
     format!("Measured by tierbench {}{revision}, run {}, {}{debug}.", build.version, run.id, run.started_at)
 }
 
-fn speed(record: &Record) -> String {
+/// How speeds were measured; nothing if there are none.
+fn speed(record: &Record) -> Option<String> {
+    if record.derived.speed.is_empty() {
+        return None;
+    }
     let seed = record.raw.plan.interleave_seed;
     let order = match &record.raw.imported {
         None => format!("tiers interleaved in random blocks, seed {seed}"),
@@ -75,10 +80,8 @@ fn speed(record: &Record) -> String {
         (Some(least), Some(most)) => format!("{least} to {most} trials"),
         _ => "trials".to_owned(),
     };
-    format!(
-        "Speed: median of {trials} per cell, ± the longer arm of its bootstrap {} % interval; {order}.",
-        significant(record.raw.plan.level * 100.0, 2),
-    )
+    let level = significant(record.raw.plan.level * 100.0, 2);
+    Some(format!("Speed: median of {trials} per cell, ± the longer arm of its bootstrap {level} % interval; {order}."))
 }
 
 fn energy(record: &Record) -> Vec<String> {
@@ -91,14 +94,23 @@ fn energy(record: &Record) -> Vec<String> {
             sources.push(source);
         }
     }
+    if sources.is_empty() && record.raw.imported.is_some() {
+        return vec!["Energy: none in what was imported.".into()];
+    }
     if sources.is_empty() {
         return vec!["Energy: not metered; `tierbench doctor` says what would unlock a meter.".into()];
     }
     vec![format!("Energy: gross, per decoded token; {}.", sources.join("; "))]
 }
 
-/// Every assumption, and what the cost leaves out.
+/// Every assumption, and what the cost leaves out; nothing if no cost is known.
 fn cost(record: &Record) -> Vec<String> {
+    let (tiers, tasks) = (&record.derived.tiers, &record.derived.tasks);
+    let is_known = tiers.iter().any(|tier| tier.cost.usd_per_mtok_out.is_some() || tier.cost.usd_per_mtok_in.is_some())
+        || tasks.iter().any(|numbers| numbers.cost.usd_per_item.is_some());
+    if !is_known {
+        return Vec::new();
+    }
     let tiers = record.derived.tiers.iter().filter(|tier| tier.prefill.is_some() || tier.decode.is_some());
     let mut terms: Vec<&str> = tiers.map(|tier| tier.cost.energy_included.note()).collect();
     terms.extend(record.derived.tasks.iter().map(|numbers| numbers.cost.energy_included.note()));

@@ -49,12 +49,13 @@ test("a key names the machine of every sign in a plot", async () => {
   const index = JSON.parse(readFileSync(join(SITE, "index.json"), "utf8"));
   let drawn = 0;
   for (const [nth, place] of places.entries()) {
-    const rows = index.quality[place].rows.filter((row) => row.rank !== null && row.rate && row.usd_per_1k_solved);
+    const doubtful = index.records.filter((record) => record.unranked).map((record) => record.run);
+    const rows = index.quality[place].rows.filter((row) => !doubtful.includes(row.run) && row.rate && row.usd_per_1k_solved);
     if (rows.length < 2) continue;
     const figure = figures.nth(nth);
     await figure.scrollIntoViewIfNeeded();
     await figure.locator("svg[role=img]").waitFor();
-    const key = await figure.locator(".key li").evaluateAll((entries) => entries.map((entry) => [entry.textContent, entry.querySelector("svg[aria-hidden=true] path").getAttribute("fill")]));
+    const key = await figure.locator(".key li:has(svg)").evaluateAll((entries) => entries.map((entry) => [entry.textContent, entry.querySelector("svg[aria-hidden=true] path").getAttribute("fill")]));
     assert.deepEqual(key.map(([name]) => name).sort(), [...new Set(rows.map((row) => row.machine))].sort());
     assert.equal(new Set(key.map(([, fill]) => fill)).size, key.length, "a colour each");
     const fills = await figure.locator('g[data-mark="dot"] path').evaluateAll((dots) => dots.map((dot) => dot.getAttribute("fill")));
@@ -113,10 +114,13 @@ test("a comparison has a permalink", async () => {
   assert.match(await page.textContent("#comparable"), /different tables/);
   await page.click("#clear");
   assert.equal(await page.locator("#comparison:visible").count(), 0);
+  const gone = await open(browser, `${FILE}#compare=${encodeURIComponent("no|such|row|on|this site")}`);
+  await ready(gone.page);
+  assert.match(await gone.page.textContent("#comparable"), /^1 of the rows in this link is not on this site/);
   const broken = await open(browser, `${FILE}#compare=%E0%A4%A`);
   await ready(broken.page);
-  assert.deepEqual([...faults, ...other.faults, ...broken.faults], []);
-  for (const each of [{ close }, other, broken]) await each.close();
+  assert.deepEqual([...faults, ...other.faults, ...gone.faults, ...broken.faults], []);
+  for (const each of [{ close }, other, gone, broken]) await each.close();
 });
 
 test("every row leads to its record's page, and that page works", async () => {

@@ -140,7 +140,8 @@ fn rank<T>(rows: Vec<(bool, T)>, figure: impl Fn(&T) -> Option<Interval>, better
         })
         .collect();
     let key = |row: &Ranked<T>| figure(&row.row).map_or(f64::INFINITY, |i| sign * i.value);
-    placed.sort_by(|a, b| a.rank.is_none().cmp(&b.rank.is_none()).then_with(|| key(a).total_cmp(&key(b))));
+    let order = |row: &Ranked<T>| row.rank.unwrap_or(usize::MAX);
+    placed.sort_by(|a, b| order(a).cmp(&order(b)).then_with(|| key(a).total_cmp(&key(b))));
     placed
 }
 

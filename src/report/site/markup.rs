@@ -2,18 +2,20 @@
 
 use super::index::{Index, QualityGroup, Ranked, SpeedGroup};
 use super::summary::{QualityRow, SpeedRow, Subject};
+use crate::report::counted;
 use crate::report::html::embed::escape;
 use crate::report::number::{UNKNOWN, maybe, percent, plain, plus_minus, significant, with_ends};
 
 /// Everything between `<main>` and `</main>`.
 pub(super) fn body(index: &Index) -> String {
-    let machines: std::collections::BTreeSet<&str> = index.records.iter().map(|r| r.machine.as_str()).collect();
+    let named = index.records.iter().map(|record| record.machine.as_str()).filter(|machine| *machine != "unknown");
+    let machines: std::collections::BTreeSet<&str> = named.collect();
     let mut out = format!(
-        "<header>\n<h1><b>tierbench</b> leaderboard</h1>\n<p class=\"answer\">{} records from {} machines. Rows are \
+        "<header>\n<h1><b>tierbench</b> leaderboard</h1>\n<p class=\"answer\">{} from {}. Rows are \
          ranked only against rows that hold the same thing; rows of one rank are ties.</p>\n</header>\n\
          <nav aria-label=\"Sections\"><ul>{}{}<li><a href=\"#records\">Records</a></li></ul></nav>\n",
-        index.records.len(),
-        machines.len(),
+        counted(index.records.len() as u64, "record"),
+        counted(machines.len() as u64, "machine"),
         if index.quality.is_empty() { "" } else { "<li><a href=\"#tasks\">Tasks</a></li>" },
         if index.speed.is_empty() { "" } else { "<li><a href=\"#speed\">Speed</a></li>" },
     );
@@ -48,15 +50,26 @@ const COMPARISON: &str = "<section id=\"comparison\" hidden>\n<h2>Comparison</h2
     <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Comparison\"><table id=\"compared\"><thead></thead>\
     <tbody></tbody></table></div>\n</section>\n";
 
-const WHO: [&str; 5] = ["rank", "model", "level", "machine", "engine"];
+const WHO: [&str; 5] = ["model", "rank", "level", "machine", "engine"];
+
+const RANKED: &str = "Ranked by the cost of 1,000 solved items among the tiers that clear the bar. A rank is one more than the \
+    number of rows whose whole interval is cheaper: rows of one rank are ties, and ranks may be skipped.";
 
 fn quality(place: usize, group: &QualityGroup) -> String {
     let class = &group.class;
-    let title = format!("{} ({}), {}, {}", class.task, class.version, class.metric, class.energy);
+    let title = format!(
+        "{} ({}), {} ≥ {}, {}, {}",
+        class.task, class.version, class.metric, class.bar, class.energy, class.prices
+    );
     let mut out = format!("<h3>{}</h3>\n", escape(&title));
     let hash = class.task_sha256.get(..12).unwrap_or(&class.task_sha256);
     out.push_str(&format!(
-        "<p class=\"hint\">Ranked by the cost of 1,000 solved items. Items and prompts: sha256 {}….</p>\n",
+        "<p class=\"hint\">{} Items and prompts: sha256 {}….</p>\n",
+        if group.rows.iter().any(|row| row.rank.is_some()) {
+            RANKED
+        } else {
+            "Nothing to rank: no row clears the bar at a known cost."
+        },
         escape(hash)
     ));
     for reason in &group.apart {
@@ -162,7 +175,7 @@ fn who(rank: Option<usize>, subject: &Subject) -> String {
     let rank = rank.map_or(UNKNOWN.into(), |rank| rank.to_string());
     let Subject { run, model, level, engine, machine } = subject;
     format!(
-        "<tr><th scope=\"row\" class=\"n\">{rank}</th><td><a href=\"records/{}.html\">{}</a></td><td>{}</td><td>{}</td>\
+        "<tr><th scope=\"row\"><a href=\"records/{}.html\">{}</a></th><td class=\"n\">{rank}</td><td>{}</td><td>{}</td>\
          <td>{}</td>",
         escape(run),
         escape(model),
@@ -194,9 +207,13 @@ fn records(index: &Index) -> String {
             None => "yes".to_owned(),
             Some(why) => format!("no: {}", escape(why)),
         };
+        let signature = record
+            .signature
+            .as_ref()
+            .map_or_else(String::new, |name| format!(", <a href=\"records/{}\">signature</a>", escape(name)));
         out.push_str(&format!(
             "<tr><th scope=\"row\"><a href=\"records/{run}.html\">{run}</a></th><td>{}</td><td>{}</td><td>{}</td>\
-             <td><code>{}</code></td><td><a href=\"records/{run}.json\">JSON</a></td><td>{ranked}</td></tr>\n",
+             <td><code>{}</code></td><td><a href=\"records/{run}.json\">JSON</a>{signature}</td><td>{ranked}</td></tr>\n",
             escape(&record.machine),
             escape(&record.prices),
             escape(&record.build),

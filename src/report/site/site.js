@@ -37,17 +37,20 @@
     return list;
   }
 
+  const doubtful = new Set(index.records.filter((record) => record.unranked).map((record) => record.run));
+  const clears = (row) => row.verdict === "CLEARS";
+
   // Plots are drawn when they come into view: a site may hold many.
   function draw(figure) {
     const group = index.quality[Number(figure.dataset.group)];
-    const rows = group.rows.filter((row) => row.rank !== null && row.rate && row.usd_per_1k_solved);
+    const rows = group.rows.filter((row) => !doubtful.has(row.run) && row.rate && row.usd_per_1k_solved);
     if (rows.length < 2) return;
     const points = rows.map((row) => ({
-      x: row.usd_per_1k_solved.value, y: row.rate.value, y1: row.rate.lo, y2: row.rate.hi, machine: row.machine,
-      tip: `${row.model} ${row.level}\n${row.machine}\n$${span(row.usd_per_1k_solved)} per 1,000 solved\n${span(row.rate, 100)} %`,
+      x: row.usd_per_1k_solved.value, y: row.rate.value, y1: row.rate.lo, y2: row.rate.hi, machine: row.machine, clears: clears(row),
+      tip: `${row.model} ${row.level}, ${row.verdict}\n${row.machine}\n$${span(row.usd_per_1k_solved)} per 1,000 solved\n${span(row.rate, 100)} %`,
     }));
     const machines = [...new Set(points.map((point) => point.machine))];
-    // Rows come cheapest first. One machine more is named, not called another one.
+    // Ranked rows come first, cheapest first. One machine more is named, not called another one.
     const named = machines.slice(0, machines.length > SIGNS.length ? SIGNS.length - 1 : SIGNS.length);
     const others = machines.length - named.length;
     const entries = named.map((machine, i) => [machine, SIGNS[i]]);
@@ -64,19 +67,25 @@
       marks: [
         ...(points.length > 200 ? [] : [Plot.ruleX(points, { x: "x", y1: "y1", y2: "y2", stroke: sign, strokeOpacity: 0.6 })]),
         // The named ones lie on top of the others.
-        Plot.dot(points, { x: "x", y: "y", fill: sign, symbol: sign, r: points.length > 200 ? 3 : 5, stroke: "var(--ground)", strokeWidth: 0.5, sort: (point) => sign(point) !== rest }),
+        Plot.dot(points, { x: "x", y: "y", fill: sign, fillOpacity: (point) => (point.clears ? 1 : 0.35), symbol: sign, r: points.length > 200 ? 3 : 5, stroke: "var(--ground)", strokeWidth: 0.5, sort: (point) => sign(point) !== rest }),
         Plot.tip(points, Plot.pointer({ x: "x", y: "y", title: "tip", fontSize: 12, maxRadius: 40 })),
       ],
     });
     const title = `${group.task}: cost of 1,000 solved items against ${group.metric}`;
-    figure.replaceChildren(key(entries), nameplate(plot, `${title}; the table below holds the numbers.`));
+    const signs = key(entries);
+    if (points.some((point) => !point.clears)) {
+      const faint = document.createElement("li");
+      faint.textContent = "faint: does not clear the bar";
+      signs.append(faint);
+    }
+    figure.replaceChildren(signs, nameplate(plot, `${title}; the table below holds the numbers.`));
   }
   // How the cheapest cost at which the bar was cleared fell over the records: a step down at every new minimum.
   function trend(figure) {
     const group = index.quality[Number(figure.dataset.trend)];
     const started = new Map(index.records.map((record) => [record.run, new Date(record.started_at)]));
     const points = group.rows
-      .filter((row) => row.rank !== null && row.verdict === "CLEARS" && row.usd_per_1k_solved && !Number.isNaN(started.get(row.run).getTime()))
+      .filter((row) => row.rank !== null && row.usd_per_1k_solved && !Number.isNaN(started.get(row.run).getTime()))
       .map((row) => ({ date: started.get(row.run), usd: row.usd_per_1k_solved.value, tip: `${row.model} ${row.level}\n${row.machine}\n$${span(row.usd_per_1k_solved)}` }))
       .sort((a, b) => a.date - b.date);
     const minima = points.filter((point, i) => points.slice(0, i).every((earlier) => point.usd < earlier.usd));
@@ -113,7 +122,7 @@
 
   // What is compared is named in the address by run, tier and table, so that a link outlives a rebuild of the site.
   const tables = [
-    ...index.quality.map((group) => ({ name: `${group.task} ${group.task_sha256.slice(0, 12)} ${group.energy}`, group, quality: true })),
+    ...index.quality.map((group) => ({ name: `${group.task} ${group.task_sha256.slice(0, 12)} ≥ ${group.bar}, ${group.energy}, ${group.prices}`, group, quality: true })),
     ...index.speed.map((group) => ({ name: group.test, group, quality: false })),
   ];
   const boxes = [...document.querySelectorAll("input[data-row]")];
@@ -124,17 +133,20 @@
   };
   const nameOf = ({ table, row }) => [row.run, row.model, row.level, row.engine, table.name].join("|");
 
-  function compare() {
+  function compare(missing = 0) {
     const chosen = boxes.filter((box) => box.checked).map(rowOf);
-    by("comparison").hidden = chosen.length === 0;
+    by("comparison").hidden = chosen.length === 0 && missing === 0;
+    const gone = missing ? `${missing} of the rows in this link ${missing === 1 ? "is" : "are"} not on this site any more. ` : "";
+    by("comparable").textContent = gone;
+    if (missing && !chosen.length) by("compared").tHead.replaceChildren(), by("compared").tBodies[0].replaceChildren();
     const hash = chosen.length ? `#compare=${chosen.map((row) => encodeURIComponent(nameOf(row))).join("&")}` : "#";
     by("permalink").href = hash;
     history.replaceState(null, "", hash === "#" ? location.pathname + location.search : hash);
     if (!chosen.length) return;
     const same = new Set(chosen.map(({ table }) => table.name)).size === 1;
-    by("comparable").textContent = same
+    by("comparable").textContent = gone + (same
       ? "These rows come from one table: they may be ranked against each other."
-      : "These rows come from different tables: what they hold differs, and ratios between them would mean nothing.";
+      : "These rows come from different tables: what they hold differs, and ratios between them would mean nothing.");
     const lines = [
       ["table", ({ table }) => table.name], ["machine", ({ row }) => row.machine], ["engine", ({ row }) => row.engine],
       ["rank", ({ row }) => row.rank ?? "—"], ["verdict", ({ row }) => (row.verdict ? `${row.verdict} at ${row.bar}` : "—")],
@@ -142,9 +154,15 @@
       ["$ per 1,000 solved", ({ row }) => span(row.usd_per_1k_solved)], ["tok/s", ({ row, table }) => span(table.quality ? null : row.rate)],
       ["J per item or token", ({ row }) => number(row.joules_per_item ?? row.joules_per_token)],
     ];
-    const figure = ({ table, row }) => (table.quality ? row.usd_per_1k_solved : row.rate)?.value;
+    const figure = ({ table, row }) => (table.quality ? row.usd_per_1k_solved : row.rate);
+    // Machines are independent: the ends that lie farthest apart bound the ratio.
+    const times = (one, first) => {
+      if (!one || !first || !(first.lo > 0)) return "—";
+      const ratio = { value: one.value / first.value, lo: one.lo / first.hi, hi: one.hi / first.lo };
+      return `${span(ratio)} ×${ratio.lo <= 1 && ratio.hi >= 1 ? " (tie)" : ""}`;
+    };
     if (same && chosen.length > 1) {
-      lines.push([`${chosen[0].table.quality ? "cost" : "speed"}, times the first`, (one) => (figure(one) && figure(chosen[0]) ? `${number(figure(one) / figure(chosen[0]))} ×` : "—")]);
+      lines.push([`${chosen[0].table.quality ? "cost" : "speed"}, times the first`, (one) => (one === chosen[0] ? "1 ×" : times(figure(one), figure(chosen[0])))]);
     }
     const cell = (tag, text, scope) => {
       const made = document.createElement(tag);
@@ -171,9 +189,10 @@
     }
     if (!wanted.length) return;
     for (const box of boxes) box.checked = wanted.includes(nameOf(rowOf(box)));
-    compare();
+    const there = new Set(boxes.map((box) => nameOf(rowOf(box))));
+    compare(wanted.filter((name) => !there.has(name)).length);
   }
-  for (const box of boxes) box.addEventListener("change", compare);
+  for (const box of boxes) box.addEventListener("change", () => compare());
   by("clear").addEventListener("click", () => {
     for (const box of boxes) box.checked = false;
     compare();

@@ -128,10 +128,10 @@ impl Summary {
             model: one_line(&facts.tier.model),
             level: level(facts),
             engine: one_line(&format!(
-                "{} {} t{}{}",
+                "{} {}{}{}",
                 facts.tier.engine,
                 facts.tier.device,
-                facts.tier.n_threads,
+                if facts.tier.n_threads > 0 { format!(" t{}", facts.tier.n_threads) } else { String::new() },
                 if record.raw.imported.is_some() { " (imported)" } else { "" },
             )),
             machine: machine.clone(),
