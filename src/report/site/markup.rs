@@ -64,7 +64,7 @@ fn quality(place: usize, group: &QualityGroup) -> String {
     let mut out = format!("<h3>{}</h3>\n", escape(&title));
     let hash = class.task_sha256.get(..12).unwrap_or(&class.task_sha256);
     out.push_str(&format!(
-        "<p class=\"hint\">{} Items and prompts: sha256 {}….</p>\n",
+        "<p class=\"hint\">{} Items and prompts: sha256 {}…</p>\n",
         if group.rows.iter().any(|row| row.rank.is_some()) {
             RANKED
         } else {

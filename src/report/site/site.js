@@ -74,8 +74,9 @@
     const title = `${group.task}: cost of 1,000 solved items against ${group.metric}`;
     const signs = key(entries);
     if (points.some((point) => !point.clears)) {
-      const faint = document.createElement("li");
-      faint.textContent = "faint: does not clear the bar";
+      const [faint, label] = [document.createElement("li"), document.createElement("span")];
+      label.textContent = "faint: does not clear the bar";
+      faint.append(label);
       signs.append(faint);
     }
     figure.replaceChildren(signs, nameplate(plot, `${title}; the table below holds the numbers.`));
@@ -173,9 +174,10 @@
     const head = document.createElement("tr");
     head.append(cell("td", ""), ...chosen.map(({ row }) => cell("th", `${row.model} ${row.level}`, "col")));
     by("compared").tHead.replaceChildren(head);
-    by("compared").tBodies[0].replaceChildren(...lines.map(([title, show]) => {
+    const shown = lines.map(([title, show]) => [title, chosen.map((one) => String(show(one)))]);
+    by("compared").tBodies[0].replaceChildren(...shown.filter(([, texts]) => texts.some((text) => text !== "—")).map(([title, texts]) => {
       const line = document.createElement("tr");
-      line.append(cell("th", title, "row"), ...chosen.map((one) => cell("td", String(show(one)))));
+      line.append(cell("th", title, "row"), ...texts.map((text) => cell("td", text)));
       return line;
     }));
   }
