@@ -55,6 +55,8 @@ struct Memo {
     /// The upper 16 bits of the numbers one seed's generator makes: samples of every size are drawn from the same ones.
     draws: Vec<u16>,
     seed: u64,
+    /// Memory of tables that were forgotten: the next ones need not ask the system for it.
+    spare: Vec<Vec<u8>>,
 }
 
 thread_local! {
@@ -68,8 +70,9 @@ impl Memo {
         if let Some(known) = family.tables.get(&n) {
             return Rc::clone(known);
         }
-        let table = Rc::new(Resamples::draw(n, &self.draws(n, seed)));
-        self.make_room(seed, table.counts.len());
+        self.make_room(seed, n * RESAMPLES);
+        let room = self.spare.pop().unwrap_or_default();
+        let table = Rc::new(Resamples::draw(n, &self.draws(n, seed), room));
         self.by_seed.entry(seed).or_default().tables.insert(n, Rc::clone(&table));
         table
     }
@@ -98,9 +101,8 @@ impl Memo {
         while self.by_seed.values().map(Family::bytes).sum::<usize>() + bytes > KEPT {
             let others = self.by_seed.iter().filter(|(other, family)| **other != seed && !family.tables.is_empty());
             let least = others.min_by_key(|(_, family)| family.asked).map_or(seed, |(&other, _)| other);
-            if self.by_seed.remove(&least).is_none_or(|family| family.tables.is_empty()) {
-                return;
-            }
+            let Some(family) = self.by_seed.remove(&least).filter(|family| !family.tables.is_empty()) else { return };
+            self.spare = family.tables.into_values().filter_map(Rc::into_inner).map(|table| table.counts).collect();
         }
     }
 }
@@ -146,8 +148,9 @@ impl Resamples {
         (n <= MAX_VALUES).then(|| MEMO.with_borrow_mut(|memo| memo.table(n, seed)))
     }
 
-    fn draw(n: usize, draws: &Draws<'_>) -> Self {
-        let mut counts = vec![0; n * RESAMPLES];
+    /// Draws a table into `counts`, whatever it holds.
+    fn draw(n: usize, draws: &Draws<'_>, mut counts: Vec<u8>) -> Self {
+        counts.resize(n * RESAMPLES, 0);
         let mut indices = [0; MAX_VALUES * LANES];
         let mut tile = [0; (MAX_VALUES + 1) * LANES];
         for (number, counted) in counts.chunks_exact_mut((n * LANES).max(1)).enumerate() {
