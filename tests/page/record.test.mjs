@@ -1,6 +1,9 @@
 // The page of one record: PAGE is made from the example record, HOSTILE from one that attacks its reader.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
 
@@ -12,7 +15,17 @@ let browser;
 before(async () => {
   browser = await launch();
 });
-after(() => browser?.close());
+const folder = mkdtempSync(join(tmpdir(), "page-"));
+after(() => {
+  rmSync(folder, { recursive: true });
+  return browser?.close();
+});
+// The example page with something changed.
+function changed(name, change) {
+  const file = join(folder, name);
+  writeFileSync(file, change(readFileSync(process.env.PAGE, "utf8")));
+  return pathToFileURL(file).href;
+}
 
 const ready = (page) => page.waitForSelector("html[data-ready][data-drawn]");
 const ladder = (page) => page.locator("table.ladder").first();
@@ -88,6 +101,98 @@ test("every plot has its marks", async () => {
   assert.equal(tornado.bars, 2 * inputs.length, "each assumption halved and doubled");
   assert.equal(tornado.rules, 1, "the cost as it is");
   for (const figure of figures) assert.ok(figure.role === "img" && figure.name.startsWith(figure.title), figure.title);
+  await close();
+});
+
+for (const width of [1280, 390]) {
+  test(`every name stands by its own dot, at ${width} px`, async () => {
+    const points = [[386, 0.667], [394, 0.659], [455, 0.686], [506, 0.656], [559, 0.5], [389, 0.661]].map(([usd, rate], i) => ({
+      tier: `tier${i} (requantized from q8_0)`, verdict: "CLEARS", answer: i === 0, pareto: i === 0,
+      cost: [usd / 1e6, usd / 1.2e6, usd / 0.8e6], rate: [rate, rate - 0.09, rate + 0.09], tip: "",
+    }));
+    const url = changed("crowded.html", (html) => html.replace(/(id="view">)(.*?)(<\/script>)/s, (_, start, json, end) => {
+      const view = JSON.parse(json);
+      view.tasks[0].points = points;
+      return start + JSON.stringify(view) + end;
+    }));
+    const { page, faults, close } = await open(browser, url, { viewport: { width, height: 900 } });
+    await ready(page);
+    const { dots, names, leaders } = await page.evaluate(() => {
+      const svg = document.querySelector("#plots figure svg");
+      const at = svg.getBoundingClientRect();
+      const boxes = (selector) => [...svg.querySelectorAll(selector)].map((one) => ({ one, box: one.getBoundingClientRect() }));
+      return {
+        dots: boxes('g[data-mark="dot"] path').map(({ box }) => [(box.left + box.right) / 2, (box.top + box.bottom) / 2]).sort((a, b) => a[0] - b[0]),
+        names: boxes('g[data-mark="name"] text').map(({ one, box: { left, top, right, bottom } }) => ({ text: one.textContent, box: [left, top, right, bottom] })),
+        leaders: boxes('g[data-mark="leader"] path').map(({ one }) => [0, one.getTotalLength()].map((length) => {
+          const { x, y } = one.getPointAtLength(length);
+          return [x + at.left, y + at.top];
+        })),
+      };
+    });
+    const order = [...points].sort((a, b) => a.cost[0] - b.cost[0]).map(({ tier }) => tier.split(" ")[0]);
+    const gap = ([x, y], [left, top, right, bottom]) => Math.hypot(Math.max(left - x, x - right, 0), Math.max(top - y, y - bottom, 0));
+    assert.equal(dots.length, points.length);
+    assert.match(names.map(({ text }) => text).join("\n"), /^tier0.* ← cheapest$/m, "the answer is named");
+    assert.ok(names.length >= 4, JSON.stringify(names));
+    for (const { text, box } of names) {
+      const own = dots[order.indexOf(text.split(" ")[0])];
+      const led = leaders.some(([start, end]) => gap(start, [...own, ...own]) < 2 && gap(end, box) < 6);
+      const others = dots.filter((dot) => dot !== own);
+      assert.ok(led || others.every((dot) => gap(dot, box) > gap(own, box)), `${text} is nearer to another dot`);
+      assert.ok(others.every((dot) => gap(dot, box) > 3), `${text} covers a dot`);
+      const over = names.filter((other) => other.box !== box && box[0] < other.box[2] && other.box[0] < box[2] && box[1] + 2 < other.box[3] && other.box[1] + 2 < box[3]);
+      assert.deepEqual(over, [], `${text} covers a name`);
+    }
+    assert.deepEqual(faults, []);
+    await close();
+  });
+}
+
+test("bars carry the digits of the table, names of two lines do not overlap", async () => {
+  const { page, close } = await open(browser, PAGE);
+  await ready(page);
+  const titles = await ladder(page).locator("thead th").allTextContents();
+  const cells = await column(page, titles.findIndex((title) => title.startsWith("pp512")));
+  const figure = page.locator("#plots figure").filter({ hasText: "How fast is a prompt read" });
+  const texts = await figure.locator('svg g[data-mark="text"] text').allTextContents();
+  assert.deepEqual(texts, cells.map((cell) => cell.split(" ")[0]));
+  const gaps = await figure.locator("svg text:has(tspan + tspan)").evaluateAll((labels) => labels.map((label) => {
+    const [first, second] = [...label.querySelectorAll("tspan")].map((line) => parseFloat(line.getAttribute("y") ?? line.getAttribute("dy")));
+    return second - first;
+  }));
+  assert.ok(gaps.every((em) => em >= 1.2), gaps.join());
+  await close();
+});
+
+test("a page without plots and items has neither heading nor link, and gets ready", async () => {
+  const url = changed("bare.html", (html) => {
+    const bare = html.replace(/<section id="(plots|items)-section">.*?<\/section>/gs, "").replace(/<li><a href="#(plots|items)-section">.*?<\/li>/g, "");
+    assert.doesNotMatch(bare.replace(/<script>.*?<\/script>/gs, ""), /(plots|items)-section"/);
+    return bare;
+  });
+  const { page, faults, close } = await open(browser, url);
+  await ready(page);
+  assert.deepEqual(faults, []);
+  await close();
+});
+
+test("what would not draw anything is hidden with its link", async () => {
+  const nothing = { labels: [], tasks: [], speed: [], energy: [], cost: [], tornado: [] };
+  const url = changed("plotless.html", (html) => html.replace(/(id="view">).*?(<\/script>)/s, (_, start, end) => start + JSON.stringify(nothing) + end));
+  const { page, close } = await open(browser, url);
+  await ready(page);
+  assert.equal(await page.locator("#plots-section").isVisible(), false);
+  assert.equal(await page.locator('nav a[href="#plots-section"]').isVisible(), false);
+  await close();
+});
+
+test("an opened item is no wider than the window", async () => {
+  const { page, close } = await open(browser, PAGE, { viewport: { width: 390, height: 844 } });
+  await ready(page);
+  await page.locator("#items > tbody > tr button").first().click();
+  const ends = await page.$$eval("#items .inner pre", (texts) => texts.map((text) => text.getBoundingClientRect().right));
+  assert.ok(ends.length === 2 && ends.every((right) => right <= 390), ends.join());
   await close();
 });
 

@@ -3,8 +3,19 @@
 "use strict";
 
 (() => {
+  const drawn = new Promise((resolve) => {
+    if (document.documentElement.dataset.drawn) resolve();
+    else addEventListener("drawn", resolve, { once: true });
+    setTimeout(resolve, 2000);
+  });
+  const ready = () => {
+    document.documentElement.dataset.ready = "true";
+  };
   const table = document.getElementById("items");
-  if (!table) return;
+  if (!table) {
+    drawn.then(ready);
+    return;
+  }
   const PAGE = 50;
   const by = (id) => document.getElementById(id);
   const element = (tag, text, css) => {
@@ -107,7 +118,9 @@
     };
     block("Prompt (behind the part all items share)", item.prompt ?? "The record holds the hash of the prompt only.");
     if (item.target) block("Right answer", item.target.join("\nor: "));
-    cell.append(texts, answers(task, item));
+    const opened = element("div", undefined, "opened");
+    opened.append(texts, answers(task, item));
+    cell.append(opened);
     row.append(cell);
     return row;
   }
@@ -151,11 +164,6 @@
   };
   // Unpacked beside the plots and shown once they stand: nobody sees the items first.
   const packed = unpack("items-data");
-  const drawn = new Promise((resolve) => {
-    if (document.documentElement.dataset.drawn) resolve();
-    else addEventListener("drawn", resolve, { once: true });
-    setTimeout(resolve, 2000);
-  });
   Promise.all([packed, drawn]).then(([json]) => {
     for (const task of JSON.parse(json).tasks) {
       prepare(task);
@@ -169,7 +177,7 @@
       draw();
     });
     draw();
-    document.documentElement.dataset.ready = "true";
+    ready();
   }).catch((error) => {
     by("item-count").textContent = `The items in this page cannot be unpacked: ${error.message}`;
   });

@@ -3,7 +3,10 @@
 
 (() => {
   const host = document.getElementById("plots");
-  if (!host) return;
+  if (!host) {
+    document.documentElement.dataset.drawn = "true";
+    return;
+  }
   const view = JSON.parse(document.getElementById("view").textContent);
   const colour = { CLEARS: "var(--good)", UNDECIDED: "var(--open)", FAILS: "var(--bad)" };
   const symbol = { CLEARS: "circle", UNDECIDED: "triangle", FAILS: "diamond" };
@@ -68,26 +71,45 @@
     return Math.min(longest * 6.8 + 14, width * 0.42);
   };
   const base = (width, height) => ({ className: "plot", width, height, style: { fontSize: "12px" } });
-  const band = (tiers) => ({ domain: tiers, label: null, tickFormat: short, tickSize: 0, padding: 0.35 });
+  const band = (tiers) => ({ domain: tiers, axis: null, padding: 0.35 });
+  const names = () => Plot.axisY({ label: null, tickFormat: short, tickSize: 0, lineHeight: 1.25 });
   const tip = (data, x, y) => Plot.tip(data, Plot.pointer({ x, y, title: "tip", fontSize: 12, maxRadius: 60 }));
 
-  // Names beside their dots, each where it covers no dot and no name before it.
-  function placed(points, name, plot, width) {
-    const [x, y] = ["x", "y"].map((axis) => plot.scale(axis).apply);
-    const taken = points.map((p) => [x(p.x) - 7, y(p.y) - 7, x(p.x) + 7, y(p.y) + 7]);
-    const covered = (box) => taken.filter((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3]).length;
-    return points.map((p) => {
-      const text = name(p);
-      const long = text.length * 6.9;
-      const boxes = [[9, -11], [9, 13], [-9, -11], [-9, 13], [9, -26], [9, 28], [-9, -26], [-9, 28]].map(([dx, dy]) => {
-        const left = x(p.x) + dx - (dx < 0 ? long : 0);
-        const outside = Math.max(0, 40 - left) + Math.max(0, left + long - width);
-        const box = [left, y(p.y) + dy - 8, left + long, y(p.y) + dy + 8];
-        return { p, text, dx, dy, anchor: dx < 0 ? "end" : "start", box, cost: covered(box) + outside };
-      });
-      const best = boxes.reduce((a, b) => (b.cost < a.cost ? b : a));
-      taken.push(best.box);
-      return best;
+  // Names near their dots, none of them over a dot or another name. Beside its dot a name stands where no other dot is as
+  // near; further off a line leads to it. A name without such a place is left out: its tip has it.
+  const beside = [[9, -11], [9, 13], [-9, -11], [-9, 13]];
+  const apart = [26, 40, 56, 74].flatMap((far) => [16, -16, 0].flatMap((dx) => [[dx, -far], [dx, far]]));
+  function placed(points, names, plot, { width, height, marginBottom }, reserved) {
+    const [x, y] = ["x", "y"].map((axis) => plot.scale(axis));
+    const dots = new Map(points.map((p) => [p, [x.apply(p.x), y.apply(p.y)]]));
+    const taken = [...dots.values()].map(([left, top]) => [left - 7, top - 7, left + 7, top + 7]).concat(reserved);
+    const gap = ([left, top], box) => Math.hypot(Math.max(box[0] - left, left - box[2], 0), Math.max(box[1] - top, top - box[3], 0));
+    const meets = (box) => taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3]);
+    const place = (p, text, [dx, dy], led) => {
+      const [left, top] = dots.get(p);
+      const long = text.length * (p.answer ? 7.4 : 6.9);
+      const from = left + dx - (dx < 0 ? long : dx > 0 ? 0 : long / 2);
+      const box = [from, top + dy - 8, from + long, top + dy + 8];
+      if (from < 40 || from + long > width || box[1] < 8 || box[3] > height - marginBottom || meets(box)) return null;
+      const others = points.filter((other) => other !== p).map((other) => dots.get(other));
+      const end = [left + dx - 3 * Math.sign(dx), top + dy - (dx ? 0 : 9 * Math.sign(dy))];
+      if (led) {
+        const way = [0.2, 0.4, 0.6, 0.8, 1].map((t) => [left + (end[0] - left) * t, top + (end[1] - top) * t]);
+        if (way.some((at) => taken.some((other, i) => dots.get(points[i]) !== dots.get(p) && gap(at, other) < 1))) return null;
+      } else if (others.some((other) => gap(other, box) < gap([left, top], box) + 8)) return null;
+      return { p, text, dx, dy, box, anchor: dx < 0 ? "end" : dx > 0 ? "start" : "middle", end: led ? [x.invert(end[0]), y.invert(end[1])] : null };
+    };
+    const first = [...points].sort((a, b) => b.answer - a.answer);
+    return first.flatMap((p) => {
+      const tries = names(p).flatMap((text) => [...beside.map((at) => [text, at, false]), ...apart.map((at) => [text, at, true])]);
+      for (const [text, at, led] of tries) {
+        const found = place(p, text, at, led);
+        if (found) {
+          taken.push(found.box);
+          return [found];
+        }
+      }
+      return [];
     });
   }
 
@@ -122,12 +144,17 @@
           symbol: { domain: Object.keys(symbol), range: Object.values(symbol) },
         };
         const bare = Plot.plot({ ...options, marks });
-        const labels = placed(points, (p) => (width < 500 ? short(p.tier).split("\n")[0] : p.tier) + (p.answer ? " ← cheapest" : ""), bare, width);
+        const names = (p) => unique([...(width < 500 ? [] : [p.tier]), short(p.tier).split("\n")[0]]).map((name) => name + (p.answer ? " ← cheapest" : ""));
+        const right = width - options.marginRight;
+        const barLabel = [right - 64, bare.scale("y").apply(task.bar), right, bare.scale("y").apply(task.bar) + 18];
+        const labels = placed(points, names, bare, options, [barLabel]);
         return Plot.plot({
           ...options,
+          x: { ...options.x, nice: false, domain: bare.scale("x").domain },
           marks: [
+            Plot.link(labels.filter(({ end }) => end), { x1: ({ p }) => p.x, y1: ({ p }) => p.y, x2: ({ end }) => end[0], y2: ({ end }) => end[1], stroke: "var(--soft)", ariaLabel: "leader" }),
             ...marks,
-            ...labels.map(({ p, text, dx, dy, anchor }) => Plot.text([p], { x: "x", y: "y", text: () => text, dx, dy, textAnchor: anchor, ...halo, fontWeight: p.answer ? 700 : 400 })),
+            ...labels.map(({ p, text, dx, dy, anchor }) => Plot.text([p], { x: "x", y: "y", text: () => text, dx, dy, textAnchor: anchor, ...halo, fontWeight: p.answer ? 700 : 400, ariaLabel: "name" })),
             tip(points, "x", "y"),
           ],
         });
@@ -144,9 +171,10 @@
       marginLeft: margin(tiers, width), marginRight: 64, marginBottom: 38, marginTop: 6,
       x: { label, grid: true, zero: true, nice: true, ticks: width < 500 ? 4 : 6 }, y: band(tiers),
       marks: [
+        names(),
         Plot.barX(rows, { x: (row) => row.rate[0], y: "tier", fill: "var(--accent)", fillOpacity: 0.75 }),
         Plot.ruleY(rows, { x1: (row) => row.rate[1], x2: (row) => row.rate[2], y: "tier", stroke: "var(--ink)", strokeWidth: 1.5 }),
-        Plot.text(rows, { x: (row) => Math.max(row.rate[0], row.rate[2]), y: "tier", text: (row) => number(row.rate[0]), textAnchor: "start", dx: 6, fill: "var(--ink)" }),
+        Plot.text(rows, { x: (row) => Math.max(row.rate[0], row.rate[2]), y: "tier", text: "shown", textAnchor: "start", dx: 6, fill: "var(--ink)" }),
         tip(rows, (row) => row.rate[0], "tier"),
         Plot.ruleX([0], { stroke: "var(--soft)" }),
       ],
@@ -212,6 +240,7 @@
         marginLeft: margin(tiers, width), marginRight: 24, marginBottom: 38, marginTop: 6,
         x: { label: "J per token →", grid: true, zero: true, nice: true, ticks: width < 500 ? 4 : 6 }, y: band(tiers),
         marks: [
+          names(),
           Plot.barX(split, { x: "joules", y: "tier", fill: (row) => shade[row.part], fillOpacity: 0.85 }),
           Plot.ruleY(spans, { x1: "lo", x2: "hi", y: "tier", stroke: estimated ? "var(--electricity)" : "var(--ink)", strokeWidth: estimated ? 8 : 1.5, strokeOpacity: estimated ? 0.6 : 1 }),
           tip(rows, (row) => row.total ?? row.hi, "tier"),
@@ -233,6 +262,7 @@
         marginLeft: margin(tiers, width), marginRight: 24, marginBottom: 38, marginTop: 6,
         x: { label: `$ per million ${direction} tokens →`, grid: true, zero: true, nice: true, ticks: width < 500 ? 4 : 6 }, y: band(tiers),
         marks: [
+          names(),
           Plot.barX(rows, { x: "usd", y: "tier", fill: (row) => parts[row.part], order: (row) => used.indexOf(row.part) }),
           Plot.ruleX([0], { stroke: "var(--soft)" }),
         ],
@@ -263,6 +293,11 @@
     );
   }
 
+  // Speeds alone can leave nothing to draw: one depth, one batch.
+  if (!drawings.length) {
+    host.closest("section").hidden = true;
+    document.querySelector('a[href="#plots-section"]').parentElement.hidden = true;
+  }
   redraw();
   let waiting;
   new ResizeObserver(() => {

@@ -2,6 +2,7 @@
 
 use super::Raw;
 use super::embed::escape;
+use super::view::View;
 use crate::plan::TierKey;
 use crate::report::document::{Document, Names, Table};
 use crate::report::one_line;
@@ -11,12 +12,12 @@ use crate::store::record::Record;
 /// Everything between `<main>` and `</main>`.
 pub(super) fn body(record: &Record, document: &Document, raw: Raw<'_>) -> String {
     let has_items = !record.derived.tasks.is_empty();
-    let mut body = header(record, document, has_items);
+    let has_plots = !View::of(record).is_empty();
+    let mut body = header(record, document, has_plots, has_items);
     body.push_str(&tables(record, document));
-    body.push_str(
-        "<section id=\"plots-section\">\n<h2>Plots</h2>\n<noscript><p class=\"hint\">The plots need JavaScript; the \
-         tables hold the same numbers.</p></noscript>\n<div class=\"plots\" id=\"plots\"></div>\n</section>\n",
-    );
+    if has_plots {
+        body.push_str(PLOTS);
+    }
     if has_items {
         body.push_str(ITEMS);
     }
@@ -25,7 +26,7 @@ pub(super) fn body(record: &Record, document: &Document, raw: Raw<'_>) -> String
     body
 }
 
-fn header(record: &Record, document: &Document, has_items: bool) -> String {
+fn header(record: &Record, document: &Document, has_plots: bool, has_items: bool) -> String {
     let run = &record.raw.run;
     let cpu = record.raw.host.cpu.as_deref().unwrap_or(&record.raw.host.arch);
     let day = run.started_at.get(..10).unwrap_or(&run.started_at);
@@ -37,10 +38,11 @@ fn header(record: &Record, document: &Document, has_items: bool) -> String {
     if document.answers.is_empty() {
         out.push_str("<p class=\"answer\">Speed and cost only: this run judged no task.</p>\n");
     }
+    let plots = if has_plots { "<li><a href=\"#plots-section\">Plots</a></li>" } else { "" };
     let items = if has_items { "<li><a href=\"#items-section\">Items</a></li>" } else { "" };
     out.push_str(&format!(
         "</header>\n<nav aria-label=\"Sections\"><ul><li><a href=\"#ladder\">Ladder</a></li>\
-         <li><a href=\"#plots-section\">Plots</a></li>{items}<li><a href=\"#method\">Method and assumptions</a></li>\
+         {plots}{items}<li><a href=\"#method\">Method and assumptions</a></li>\
          <li><a href=\"#provenance\">Provenance and data</a></li></ul></nav>\n",
     ));
     out
@@ -69,6 +71,21 @@ fn tables(record: &Record, document: &Document) -> String {
     out
 }
 
+/// What a page shows beside the tier: a window shows few columns of a wide table.
+const FIRST: [&str; 3] = ["verdict", "pass rate", "$/1k solved"];
+
+/// Places of the columns in the order of the page: the first, the answer, the rest.
+fn page_order(table: &Table) -> Vec<usize> {
+    let rank = |i: usize| match FIRST.iter().position(|title| *title == table.columns[i].title) {
+        _ if i == 0 => 0,
+        Some(place) => 1 + place,
+        None => 1 + FIRST.len(),
+    };
+    let mut order: Vec<usize> = (0..table.columns.len()).collect();
+    order.sort_by_key(|&i| rank(i));
+    order
+}
+
 /// A table that can be sorted and filtered; rows that begin with one of `best` are marked.
 pub(crate) fn table(table: &Table, best: &[String]) -> String {
     let title = if table.title.is_empty() { "Tiers" } else { &table.title };
@@ -77,7 +94,8 @@ pub(crate) fn table(table: &Table, best: &[String]) -> String {
          <caption>{0}</caption>\n<thead><tr>",
         escape(title)
     );
-    for column in &table.columns {
+    let order = page_order(table);
+    for column in order.iter().map(|&i| &table.columns[i]) {
         let class = if column.numeric { " class=\"n\"" } else { "" };
         out.push_str(&format!("<th scope=\"col\"{class}>{}</th>", escape(&column.title)));
     }
@@ -85,7 +103,7 @@ pub(crate) fn table(table: &Table, best: &[String]) -> String {
     for row in &table.rows {
         let is_best = row.first().is_some_and(|name| best.contains(name));
         out.push_str(if is_best { "<tr class=\"best\">" } else { "<tr>" });
-        for (i, (column, cell)) in table.columns.iter().zip(row).enumerate() {
+        for (i, column, cell) in order.iter().filter_map(|&i| Some((i, table.columns.get(i)?, row.get(i)?))) {
             let class = cell_class(column.numeric, cell);
             let class = if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };
             let (tag, scope) = if i == 0 { ("th", " scope=\"row\"") } else { ("td", "") };
@@ -107,6 +125,10 @@ fn cell_class(numeric: bool, cell: &str) -> &'static str {
     }
 }
 
+/// The plots are drawn by the script.
+const PLOTS: &str = "<section id=\"plots-section\">\n<h2>Plots</h2>\n<noscript><p class=\"hint\">The plots need \
+    JavaScript; the tables hold the same numbers.</p></noscript>\n<div class=\"plots\" id=\"plots\"></div>\n</section>\n";
+
 /// The explorer is filled by the script from the packed record.
 const ITEMS: &str = "<section id=\"items-section\">\n<h2>Items</h2>\n\
     <p class=\"hint\">What each tier made of each item. Open one for its prompt and every answer.</p>\n\
@@ -126,12 +148,33 @@ fn notes(document: &Document) -> String {
         .iter()
         .map(|note| {
             let class = if note.starts_with("Finding:") { " class=\"finding\"" } else { "" };
-            format!("<li{class}>{}</li>\n", escape(note))
+            format!("<li{class}>{}</li>\n", with_code(note))
         })
         .collect();
     format!(
         "<section id=\"method\">\n<h2>Method, assumptions, caveats</h2>\n<ul class=\"notes\">\n{lines}</ul>\n</section>\n"
     )
+}
+
+/// Escaped text, with what stands between two backticks as code.
+fn with_code(text: &str) -> String {
+    let text = escape(text);
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some((before, after)) = rest.split_once('`') {
+        let Some((code, next)) = after.split_once('`') else { break };
+        out.push_str(&format!("{before}<code>{code}</code>"));
+        rest = next;
+    }
+    out + rest
+}
+
+/// Where a model's file is from, as a clause.
+fn origin(source: Option<&str>) -> String {
+    match source {
+        Some(made) if made.starts_with("made from ") => made.to_owned(),
+        source => format!("from {}", source.unwrap_or("—")),
+    }
 }
 
 fn provenance(record: &Record, raw: Raw<'_>) -> String {
@@ -149,7 +192,7 @@ fn provenance(record: &Record, raw: Raw<'_>) -> String {
                 build.version,
                 known(&build.revision),
                 build.profile,
-                known(&build.rustc),
+                build.rustc.as_deref().map_or("—", |said| said.trim_start_matches("rustc ")),
                 build.target
             ),
         ),
@@ -161,7 +204,8 @@ fn provenance(record: &Record, raw: Raw<'_>) -> String {
     ];
     for facts in &record.raw.tiers {
         let licence = facts.model.licence.as_deref().unwrap_or("licence unknown");
-        let file = format!("sha256 {}, {licence}, from {}", known(&facts.model.sha256), known(&facts.model.source));
+        let file =
+            format!("sha256 {}, {licence}, {}", known(&facts.model.sha256), origin(facts.model.source.as_deref()));
         rows.push((facts.key.0.clone(), file));
     }
     for task in &record.raw.tasks {
@@ -192,4 +236,43 @@ fn provenance(record: &Record, raw: Raw<'_>) -> String {
          <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Provenance\"><table class=\"provenance\"><tbody>\n\
          {rows}</tbody></table></div>\n</section>\n",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::document::Column;
+
+    #[test]
+    fn backticks_make_code_of_escaped_text() {
+        for (text, markup) in [
+            ("see `tierbench doctor`.", "see <code>tierbench doctor</code>."),
+            ("`a` and `<b>`", "<code>a</code> and <code>&lt;b&gt;</code>"),
+            ("one ` alone", "one ` alone"),
+            ("`a` ` <i>", "<code>a</code> ` &lt;i&gt;"),
+        ] {
+            assert_eq!(with_code(text), markup);
+        }
+    }
+
+    #[test]
+    fn the_answer_stands_beside_the_tier() {
+        let titles = ["tier", "size MiB", "$/1k solved", "pass rate", "items", "verdict"];
+        let columns =
+            titles.map(|title| Column { title: title.into(), numeric: title != "tier" && title != "verdict" });
+        let row = ["q4_0", "10.0", "0.1", "60 %", "50", "CLEARS"].map(String::from).to_vec();
+        let table = Table { title: String::new(), columns: columns.into(), rows: vec![row] };
+        assert_eq!(page_order(&table), [0, 5, 3, 2, 1, 4]);
+        let markup = self::table(&table, &[]);
+        let cells = "<th scope=\"row\">q4_0</th><td class=\"clears\">CLEARS</td><td class=\"n\">60 %</td>\
+                     <td class=\"n\">0.1</td><td class=\"n\">10.0</td><td class=\"n\">50</td></tr>";
+        assert!(markup.contains(cells), "{markup}");
+    }
+
+    #[test]
+    fn a_model_made_from_another_is_not_from_made_from() {
+        assert_eq!(origin(Some("made from q4_k_m (pip a==1)")), "made from q4_k_m (pip a==1)");
+        assert_eq!(origin(Some("pip a==1")), "from pip a==1");
+        assert_eq!(origin(None), "from —");
+    }
 }

@@ -56,6 +56,8 @@ struct SpeedView {
     depth: u32,
     batch: u32,
     rate: [f64; 3],
+    /// The median as tables show it.
+    shown: String,
     tip: String,
 }
 
@@ -110,6 +112,18 @@ impl<'a> View<'a> {
                 .filter_map(|economics| tornado(record, &names, economics))
                 .collect(),
         }
+    }
+}
+
+impl View<'_> {
+    /// Whether there is nothing to plot.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { labels: _, tasks, speed, energy, cost, tornado } = self;
+        tasks.iter().all(|task| task.points.is_empty())
+            && speed.is_empty()
+            && energy.is_empty()
+            && cost.is_empty()
+            && tornado.is_empty()
     }
 }
 
@@ -168,6 +182,7 @@ fn speed(record: &Record, names: &Names, facts: &TierFacts) -> Vec<SpeedView> {
     own.filter_map(|numbers| {
         let value = numbers.median?;
         let rate = numbers.interval.unwrap_or(Interval { value, lo: value, hi: value, level: 0.0 });
+        let cell = numbers.interval.map_or_else(|| significant(value, 4), |interval| plus_minus(&interval));
         let Workload { n_gen, n_depth, n_batch_seqs, .. } = numbers.workload;
         Some(SpeedView {
             tier: names.label(facts),
@@ -176,7 +191,8 @@ fn speed(record: &Record, names: &Names, facts: &TierFacts) -> Vec<SpeedView> {
             depth: n_depth,
             batch: n_batch_seqs.max(1),
             rate: ends(rate),
-            tip: format!("{}, {}\n{} tok/s\n{} trials", names.label(facts), numbers.test, plus_minus(&rate), numbers.n),
+            shown: cell.split(" ± ").next().unwrap_or(&cell).to_owned(),
+            tip: format!("{}, {}\n{cell} tok/s\n{} trials", names.label(facts), numbers.test, numbers.n),
         })
     })
     .collect()
