@@ -123,8 +123,8 @@ for (const width of [1280, 390]) {
       const boxes = (selector) => [...svg.querySelectorAll(selector)].map((one) => ({ one, box: one.getBoundingClientRect() }));
       return {
         dots: boxes('g[data-mark="dot"] path').map(({ box }) => [(box.left + box.right) / 2, (box.top + box.bottom) / 2]).sort((a, b) => a[0] - b[0]),
-        names: boxes('g[data-mark="name"] text').map(({ one, box: { left, top, right, bottom } }) => ({ text: one.textContent, box: [left, top, right, bottom] })),
-        leaders: boxes('g[data-mark="leader"] path').map(({ one }) => [0, one.getTotalLength()].map((length) => {
+        names: boxes('g.name text').map(({ one, box: { left, top, right, bottom } }) => ({ text: one.textContent, box: [left, top, right, bottom] })),
+        leaders: boxes('g.leader path').map(({ one }) => [0, one.getTotalLength()].map((length) => {
           const { x, y } = one.getPointAtLength(length);
           return [x + at.left, y + at.top];
         })),

@@ -98,6 +98,9 @@
       );
     }
     const scroll = element("div", undefined, "scroll");
+    scroll.tabIndex = 0;
+    scroll.setAttribute("role", "region");
+    scroll.setAttribute("aria-label", "Answers");
     scroll.append(made);
     return scroll;
   }

@@ -94,6 +94,7 @@
       const others = points.filter((other) => other !== p).map((other) => dots.get(other));
       const end = [left + dx - 3 * Math.sign(dx), top + dy - (dx ? 0 : 9 * Math.sign(dy))];
       if (led) {
+        if (others.some((other) => gap(other, box) < 16)) return null;
         const way = [0.2, 0.4, 0.6, 0.8, 1].map((t) => [left + (end[0] - left) * t, top + (end[1] - top) * t]);
         if (way.some((at) => taken.some((other, i) => dots.get(points[i]) !== dots.get(p) && gap(at, other) < 1))) return null;
       } else if (others.some((other) => gap(other, box) < gap([left, top], box) + 8)) return null;
@@ -152,9 +153,9 @@
           ...options,
           x: { ...options.x, nice: false, domain: bare.scale("x").domain },
           marks: [
-            Plot.link(labels.filter(({ end }) => end), { x1: ({ p }) => p.x, y1: ({ p }) => p.y, x2: ({ end }) => end[0], y2: ({ end }) => end[1], stroke: "var(--soft)", ariaLabel: "leader" }),
+            Plot.link(labels.filter(({ end }) => end), { x1: ({ p }) => p.x, y1: ({ p }) => p.y, x2: ({ end }) => end[0], y2: ({ end }) => end[1], stroke: "var(--soft)", className: "leader" }),
             ...marks,
-            ...labels.map(({ p, text, dx, dy, anchor }) => Plot.text([p], { x: "x", y: "y", text: () => text, dx, dy, textAnchor: anchor, ...halo, fontWeight: p.answer ? 700 : 400, ariaLabel: "name" })),
+            ...labels.map(({ p, text, dx, dy, anchor }) => Plot.text([p], { x: "x", y: "y", text: () => text, dx, dy, textAnchor: anchor, ...halo, fontWeight: p.answer ? 700 : 400, className: "name" })),
             tip(points, "x", "y"),
           ],
         });
