@@ -70,8 +70,8 @@ fn prose(text: &str) -> String {
     pieces.iter().enumerate().map(piece).collect()
 }
 
-/// Text that stays text; the signs tables use become LaTeX's. Two hyphens would become a dash. A bracket is hidden from the `\\` before it, which would
-/// take it for its argument.
+/// Text that stays text; the signs tables use become LaTeX's. Two hyphens would become a dash. A bracket is hidden from the
+/// `\\` before it, which would take it for its argument.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

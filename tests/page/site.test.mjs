@@ -123,6 +123,16 @@ test("a comparison has a permalink", async () => {
   for (const each of [{ close }, other, gone, broken]) await each.close();
 });
 
+test("what stays in view of a row tells it from every other of its record", async () => {
+  const { page, close } = await open(browser, FILE);
+  const tables = await page.$$eval("#tasks table, #speed table", (all) => all.map((table) => [...table.tBodies[0].rows].map(({ cells: [first] }) => `${first.tagName} ${first.scope} ${first.querySelector("a").getAttribute("href")} ${first.textContent}`)));
+  for (const names of tables) {
+    assert.equal(new Set(names).size, names.length, names.join("\n"));
+    assert.ok(names.every((name) => name.startsWith("TH row records/")), names.join("\n"));
+  }
+  await close();
+});
+
 test("every row leads to its record's page, and that page works", async () => {
   const { page, faults, close } = await open(browser, FILE);
   await page.locator("#tasks tbody a").first().click();

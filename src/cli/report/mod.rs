@@ -50,7 +50,7 @@ enum ReportFormat {
     Jsonl,
     /// The rows of csv with typed columns, for data frames and SQL engines
     Parquet,
-    /// Tables for a paper, with booktabs
+    /// Tables for a paper, with the packages booktabs and adjustbox
     Latex,
     /// A picture of the answer and the ladder for a README
     Svg,

@@ -50,7 +50,8 @@ const COMPARISON: &str = "<section id=\"comparison\" hidden>\n<h2>Comparison</h2
     <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Comparison\"><table id=\"compared\"><thead></thead>\
     <tbody></tbody></table></div>\n</section>\n";
 
-const WHO: [&str; 5] = ["model", "rank", "level", "machine", "engine"];
+/// The first names the row and stays in view: model and level, which tell the tiers of a ladder apart.
+const WHO: [&str; 4] = ["tier", "rank", "machine", "engine"];
 
 const RANKED: &str = "Ranked by the cost of 1,000 solved items among the tiers that clear the bar. A rank is one more than the \
     number of rows whose whole interval is cheaper: rows of one rank are ties, and ranks may be skipped.";
@@ -175,8 +176,7 @@ fn who(rank: Option<usize>, subject: &Subject) -> String {
     let rank = rank.map_or(UNKNOWN.into(), |rank| rank.to_string());
     let Subject { run, model, level, engine, machine } = subject;
     format!(
-        "<tr><th scope=\"row\"><a href=\"records/{}.html\">{}</a></th><td class=\"n\">{rank}</td><td>{}</td><td>{}</td>\
-         <td>{}</td>",
+        "<tr><th scope=\"row\"><a href=\"records/{}.html\">{} {}</a></th><td class=\"n\">{rank}</td><td>{}</td><td>{}</td>",
         escape(run),
         escape(model),
         escape(level),

@@ -75,6 +75,7 @@
     const signs = key(entries);
     if (points.some((point) => !point.clears)) {
       const [faint, label] = [document.createElement("li"), document.createElement("span")];
+      faint.className = "faint";
       label.textContent = "faint: does not clear the bar";
       faint.append(label);
       signs.append(faint);

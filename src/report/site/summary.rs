@@ -6,7 +6,7 @@ use crate::cost::assumptions::Hardware;
 use crate::cost::{Assumptions, EnergyTerm};
 use crate::energy::Trust;
 use crate::quality::task::BarMetric;
-use crate::report::number::significant;
+use crate::report::number::{plain, significant};
 use crate::report::one_line;
 use crate::store::derived::{EnergyNumbers, TaskNumbers};
 use crate::store::findings::is_debug;
@@ -259,7 +259,7 @@ fn shared_prices(cost: &Assumptions) -> String {
 fn prices(cost: &Assumptions) -> String {
     let hardware = match &cost.hardware {
         Hardware::Owned { price, life_years, .. } => {
-            format!("${} over {} years", significant(price.value.0, 4), significant(life_years.value, 2))
+            format!("${} over {} years", plain(price.value.0), plain(life_years.value))
         }
         Hardware::Sunk { .. } => "hardware paid off".into(),
         Hardware::Rented { rate } => format!("{} $/h", significant(rate.value.0, 3)),
