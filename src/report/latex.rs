@@ -2,6 +2,7 @@
 //! adjustbox; everything else is plain LaTeX.
 
 use super::document::{Document, Table};
+use super::spans::{Span, mark_up};
 use super::{Format, ReportError};
 use crate::store::record::Record;
 
@@ -59,15 +60,12 @@ pub fn table(table: &Table) -> String {
     out
 }
 
-/// A sentence: what stands between two backticks is set as code.
+/// A sentence.
 fn prose(text: &str) -> String {
-    let pieces: Vec<&str> = text.split('`').collect();
-    let piece = |(nth, piece): (usize, &&str)| match nth % 2 {
-        1 if nth + 1 < pieces.len() => format!("\\texttt{{{}}}", escape(piece)),
-        1 => format!("\\textasciigrave{{}}{}", escape(piece)),
-        _ => escape(piece),
-    };
-    pieces.iter().enumerate().map(piece).collect()
+    mark_up(text, |span| match span {
+        Span::Text(text) => escape(text),
+        Span::Code(code) => format!("\\texttt{{{}}}", escape(code)),
+    })
 }
 
 /// Text that stays text; the signs tables use become LaTeX's. Two hyphens would become a dash. A bracket is hidden from the

@@ -1,6 +1,7 @@
 //! Markdown: GitHub's tables.
 
 use super::document::{Document, Table};
+use super::spans::{Span, mark_up};
 use super::{Format, ReportError};
 use crate::store::record::Record;
 
@@ -42,16 +43,12 @@ pub fn table(table: &Table) -> String {
     out
 }
 
-/// A sentence: what stands between two backticks is code, where nothing else means anything; the rest stays text.
+/// A sentence; inside of code nothing else means anything.
 fn prose(text: &str) -> String {
-    let pieces: Vec<&str> = text.split('`').collect();
-    let is_paired = |nth: usize| nth + 1 < pieces.len();
-    let piece = |(nth, piece): (usize, &&str)| match nth % 2 {
-        1 if is_paired(nth) && !piece.trim().is_empty() => format!("`{piece}`"),
-        1 => format!("\\`{}{}", escape(piece), if is_paired(nth) { "\\`" } else { "" }),
-        _ => escape(piece),
-    };
-    pieces.iter().enumerate().map(piece).collect()
+    mark_up(text, |span| match span {
+        Span::Text(text) => escape(text),
+        Span::Code(code) => format!("`{code}`"),
+    })
 }
 
 /// Text that stays text: names come from files, and a rendered README runs whatever Markdown and HTML it holds.

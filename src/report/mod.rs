@@ -22,6 +22,7 @@ pub mod number;
 pub mod parquet;
 pub mod rows;
 pub mod site;
+mod spans;
 pub mod splice;
 pub mod table;
 

@@ -6,6 +6,7 @@ use super::view::View;
 use crate::plan::TierKey;
 use crate::report::document::{Document, Names, Table};
 use crate::report::one_line;
+use crate::report::spans::{Span, mark_up};
 use crate::store::derived::AnswerOutcome;
 use crate::store::record::Record;
 
@@ -156,17 +157,12 @@ fn notes(document: &Document) -> String {
     )
 }
 
-/// Escaped text, with what stands between two backticks as code.
+/// A sentence, escaped.
 fn with_code(text: &str) -> String {
-    let text = escape(text);
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text.as_str();
-    while let Some((before, after)) = rest.split_once('`') {
-        let Some((code, next)) = after.split_once('`') else { break };
-        out.push_str(&format!("{before}<code>{code}</code>"));
-        rest = next;
-    }
-    out + rest
+    mark_up(text, |span| match span {
+        Span::Text(text) => escape(text),
+        Span::Code(code) => format!("<code>{}</code>", escape(code)),
+    })
 }
 
 /// Where a model's file is from, as a clause.
