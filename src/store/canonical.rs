@@ -6,7 +6,7 @@
 
 mod scan;
 mod shape;
-mod token;
+pub(super) mod token;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! Where in a JSON text something stands, for people: files on one line make "line 1 column 10471" useless.
 
+use super::canonical::token;
+
 /// JSON path, e.g. `raw.cells[3].tier`, of the value that ends at or holds this line and column (both from 1); empty for
 /// the document itself. The text need not be whole.
 pub(super) fn path_at(text: &[u8], line: usize, column: usize) -> String {
@@ -21,12 +23,12 @@ pub(super) fn path_at(text: &[u8], line: usize, column: usize) -> String {
                 None => {}
             },
             b'"' => {
-                let string = string(&text[at..]);
+                let Some((length, _)) = token::string(&text[at..]) else { break };
                 if let Some(Step::Field { name, is_named: is_named @ false }) = steps.last_mut() {
-                    let inner = string.get(1..string.len() - 1).unwrap_or_default();
+                    let inner = &text[at + 1..at + length - 1];
                     (*name, *is_named) = (String::from_utf8_lossy(inner).into_owned(), true);
                 }
-                at += string.len() - 1;
+                at += length - 1;
             }
             _ => {}
         }
@@ -48,17 +50,6 @@ pub(super) fn path_at(text: &[u8], line: usize, column: usize) -> String {
 enum Step {
     Field { name: String, is_named: bool },
     Element(usize),
-}
-
-/// The string a text begins with, quotes included; what is left if it does not end.
-fn string(text: &[u8]) -> &[u8] {
-    let mut is_escaped = false;
-    let end = text.iter().skip(1).position(|&byte| {
-        let is_end = byte == b'"' && !is_escaped;
-        is_escaped = byte == b'\\' && !is_escaped;
-        is_end
-    });
-    end.map_or(text, |end| &text[..end + 2])
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::Dialect;
 
 /// How a token is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Form {
+pub(in crate::store) enum Form {
     /// As the canonical form writes it, and a string without any escape.
     Plain,
     /// As the canonical form writes it: a string with escapes of one letter or sign.
@@ -17,7 +17,7 @@ pub(super) enum Form {
 
 /// Length and form of the string `bytes` begin with, quotes included; `None` if it does not end.
 #[inline]
-pub(super) fn string(bytes: &[u8]) -> Option<(usize, Form)> {
+pub(in crate::store) fn string(bytes: &[u8]) -> Option<(usize, Form)> {
     let mut form = Form::Plain;
     let mut at = 1;
     loop {
