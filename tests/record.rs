@@ -4,6 +4,8 @@
 
 mod example;
 
+use std::io::Read as _;
+
 use example::{record, tierbench, write};
 use serde_json::{Value, json};
 use tierbench::decide::Verdict;
@@ -238,6 +240,15 @@ fn fields_this_build_does_not_know_survive_every_way_through_the_history() {
         let printed: Value = serde_json::from_slice(printed).unwrap();
         assert_eq!(printed["raw"]["host"]["surprise"]["of"], 2.0, "{command:?}");
     }
+    // A page that holds its record holds all of it.
+    let page = tierbench(dir.path()).args(["report", "latest", "-o", "html"]).assert().success();
+    let page = String::from_utf8_lossy(&page.get_output().stdout).into_owned();
+    let packed = page.split_once("id=\"record\">").unwrap().1.split_once('<').unwrap().0;
+    let packed = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, packed).unwrap();
+    let mut inside = String::new();
+    flate2::read::GzDecoder::new(packed.as_slice()).read_to_string(&mut inside).unwrap();
+    assert_eq!(verify(inside.as_bytes()).0, 0);
+    assert!(inside.contains("surprise"));
     let all = other.path().join("all.jsonl");
     let lines = tierbench(dir.path()).args(["export", "--all"]).assert().success();
     std::fs::write(&all, &lines.get_output().stdout).unwrap();

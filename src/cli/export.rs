@@ -2,10 +2,9 @@
 
 use super::{Ui, record};
 use crate::error::{ExitStatus, Result};
-use crate::report::{ReportError, one_line, parquet, rows};
+use crate::report::{one_line, parquet, rows};
 use crate::store::StoreError;
 use crate::store::history::History;
-use crate::store::outline::outline;
 use crate::store::record::JSON_SCHEMA;
 
 /// Write a record's raw data: the record as JSON, its samples and items as JSONL or CSV
@@ -57,9 +56,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     }
     let load = || record::load(&args.record, ui);
     let bytes = match (args.output, args.rows) {
-        (ExportFormat::Json, _) => {
-            outline(&record::load_document(&args.record, ui)?).map_err(ReportError::from)?.into()
-        }
+        (ExportFormat::Json, _) => record::load_whole(&args.record, ui)?.outline()?.into(),
         (ExportFormat::Jsonl, Rows::Items) => rows::jsonl(&rows::items(&load()?))?.into_bytes(),
         (ExportFormat::Jsonl, Rows::Trials) => rows::jsonl(&rows::trials(&load()?))?.into_bytes(),
         (ExportFormat::Csv, Rows::Items) => rows::csv(&rows::items(&load()?))?.into_bytes(),

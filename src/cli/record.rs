@@ -8,8 +8,9 @@ use super::Ui;
 use crate::error::{Error, Result};
 use crate::report::one_line;
 use crate::store::StoreError;
-use crate::store::file::{self, RecordFile};
+use crate::store::file;
 use crate::store::history::History;
+use crate::store::outline::outline;
 use crate::store::record::Record;
 use crate::store::verify::verify;
 
@@ -23,6 +24,30 @@ pub(super) enum Place {
     File(PathBuf),
     /// A run of the history, by its full id.
     Run(String),
+}
+
+impl Place {
+    /// What messages call it.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Run(id) => format!("run {id}"),
+        }
+    }
+
+    /// The record's bytes, and what errors call them.
+    ///
+    /// # Errors
+    /// What reading says; a run without a record.
+    pub(super) fn read(&self) -> Result<(Vec<u8>, PathBuf)> {
+        match self {
+            Self::File(path) => Ok((file::read_bytes(path)?, path.clone())),
+            Self::Run(id) => {
+                let json = History::open_default()?.record_json(id).map_err(without_record)?;
+                Ok((json.into_bytes(), PathBuf::from(id)))
+            }
+        }
+    }
 }
 
 /// Finds the record `spec` names.
@@ -42,39 +67,50 @@ pub(super) fn locate(spec: &str) -> Result<Place> {
     Ok(Place::Run(History::open_default()?.resolve(spec)?))
 }
 
+/// A record, and its JSON with every field it has, known to this build or not.
+pub(super) struct Loaded {
+    pub(super) record: Record,
+    pub(super) json: String,
+}
+
+impl Loaded {
+    /// The JSON as record files are written.
+    ///
+    /// # Errors
+    /// None in practice: it was read before.
+    pub(super) fn outline(&self) -> Result<String> {
+        let document: Value = serde_json::from_str(&self.json).map_err(StoreError::from)?;
+        Ok(outline(&document).map_err(StoreError::from)?)
+    }
+}
+
 /// Loads the record `spec` names. A file that does not verify is loaded with a warning: its numbers are not its samples'.
 ///
 /// # Errors
 /// What reading says; an unknown run.
 pub(super) fn load(spec: &str, ui: &Ui) -> Result<Record> {
-    match locate(spec)? {
-        Place::Run(id) => History::open_default()?.record(&id).map_err(without_record),
-        Place::File(path) => Ok(load_checked(&file::read_bytes(&path)?, &path, spec, ui)?.record),
-    }
+    Ok(load_whole(spec, ui)?.record)
 }
 
-/// The record `spec` names as its document: with every field it has, known to this build or not.
+/// The same with its JSON.
 ///
 /// # Errors
 /// See [`load`].
-pub(super) fn load_document(spec: &str, ui: &Ui) -> Result<Value> {
-    let text = match locate(spec)? {
-        Place::Run(id) => History::open_default()?.record_json(&id).map_err(without_record)?.into_bytes(),
-        Place::File(path) => {
-            let bytes = file::read_bytes(&path)?;
-            load_checked(&bytes, &path, spec, ui)?;
-            bytes
+pub(super) fn load_whole(spec: &str, ui: &Ui) -> Result<Loaded> {
+    let place = locate(spec)?;
+    let (bytes, path) = place.read()?;
+    let json = String::from_utf8_lossy(&bytes).into_owned();
+    let record = match place {
+        Place::Run(_) => History::open_default()?.read_record(&json)?,
+        Place::File(_) => {
+            let file = file::parse(&bytes, &path)?;
+            if let Some(difference) = verify(&file)?.difference {
+                ui.warn(format_args!("{spec} does not verify: {difference}"));
+            }
+            file.record
         }
     };
-    Ok(serde_json::from_slice(&text).map_err(StoreError::from)?)
-}
-
-fn load_checked(bytes: &[u8], path: &Path, spec: &str, ui: &Ui) -> Result<RecordFile> {
-    let file = file::parse(bytes, path)?;
-    if let Some(difference) = verify(&file)?.difference {
-        ui.warn(format_args!("{spec} does not verify: {difference}"));
-    }
-    Ok(file)
+    Ok(Loaded { record, json })
 }
 
 /// The newest stored record of a machine.
@@ -99,14 +135,6 @@ fn newest_of(machine: &str) -> Result<Place> {
             one_line(&seen.join(", "))
         )),
     })
-}
-
-/// Reads a record file, or stdin for `-`.
-///
-/// # Errors
-/// What reading says.
-pub(super) fn load_file(spec: &str) -> Result<RecordFile> {
-    Ok(file::read(Path::new(if spec == "-" { "/dev/stdin" } else { spec }))?)
 }
 
 /// Run ids hold no dot and no slash; file names nearly always do.

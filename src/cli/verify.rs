@@ -29,12 +29,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
-    let file = if record::is_file(&args.record) {
-        record::load_file(&args.record)?
-    } else {
-        let text = record::load_document(&args.record, ui)?.to_string();
-        file::parse(text.as_bytes(), Path::new(&args.record))?
-    };
+    let (bytes, path) = record::locate(&args.record)?.read()?;
+    let file = file::parse(&bytes, &path)?;
     let verification = verify(&file)?;
     if let Some(difference) = verification.difference {
         ui.line(one_line(&format!("differs: {difference}")))?;

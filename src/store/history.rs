@@ -337,7 +337,15 @@ impl History {
     /// # Errors
     /// [`StoreError::UnknownRun`] also for a run that stored nothing yet.
     pub fn record(&self, run_id: &str) -> Result<Record, StoreError> {
-        self.decode(&self.record_json(run_id)?, "record")
+        self.read_record(&self.record_json(run_id)?)
+    }
+
+    /// Reads what [`History::record_json`] gave.
+    ///
+    /// # Errors
+    /// [`StoreError::DamagedHistory`].
+    pub fn read_record(&self, json: &str) -> Result<Record, StoreError> {
+        self.decode(json, "record")
     }
 
     /// The same as JSON: the very text that was sealed or imported, fields that this build does not know included.

@@ -8,12 +8,11 @@ use super::run::published;
 use super::{Ui, record};
 use crate::error::{Error, ExitStatus, Result};
 use crate::report::{
-    Format, ReportError, card::Card, csv::Csv, html::Html, json::Json, jsonl::Jsonl, latex::Latex, markdown::Markdown,
-    parquet, splice, table::Terminal,
+    Format, card::Card, csv::Csv, html, jsonl::Jsonl, latex::Latex, markdown::Markdown, parquet, splice,
+    table::Terminal,
 };
 use crate::store::StoreError;
 use crate::store::file::write_atomically;
-use crate::store::outline::outline;
 use crate::store::record::Record;
 
 /// Print a stored or published record as a table or page
@@ -65,33 +64,26 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     let [spec] = args.record.as_slice() else {
         return Err(Error::Usage(format!("{} records: a report shows one, --site DIR shows many", args.record.len())));
     };
-    if args.output == ReportFormat::Json && args.splice.is_none() {
-        let text = outline(&record::load_document(spec, ui)?).map_err(ReportError::from)?;
-        return write(args, text.as_bytes(), ui);
-    }
-    let record = record::load(spec, ui)?;
+    let loaded = record::load_whole(spec, ui)?;
+    let record = &loaded.record;
     if let Some(path) = &args.splice {
-        return splice_into(path, &record, spec, ui);
+        return splice_into(path, record, spec, ui);
     }
     let bytes = match args.output {
-        ReportFormat::Table if args.to.is_none() => ui.terminal().render(&record)?.into_bytes(),
-        ReportFormat::Table => Terminal::default().render(&record)?.into_bytes(),
-        ReportFormat::Md => Markdown.render(&record)?.into_bytes(),
-        ReportFormat::Json => Json.render(&record)?.into_bytes(),
-        ReportFormat::Csv => Csv.render(&record)?.into_bytes(),
-        ReportFormat::Jsonl => Jsonl.render(&record)?.into_bytes(),
-        ReportFormat::Parquet => parquet::cells(&record)?,
-        ReportFormat::Latex => Latex.render(&record)?.into_bytes(),
-        ReportFormat::Svg => Card.render(&record)?.into_bytes(),
-        ReportFormat::Html => Html.render(&record)?.into_bytes(),
+        ReportFormat::Table if args.to.is_none() => ui.terminal().render(record)?.into_bytes(),
+        ReportFormat::Table => Terminal::default().render(record)?.into_bytes(),
+        ReportFormat::Md => Markdown.render(record)?.into_bytes(),
+        ReportFormat::Json => loaded.outline()?.into_bytes(),
+        ReportFormat::Csv => Csv.render(record)?.into_bytes(),
+        ReportFormat::Jsonl => Jsonl.render(record)?.into_bytes(),
+        ReportFormat::Parquet => parquet::cells(record)?,
+        ReportFormat::Latex => Latex.render(record)?.into_bytes(),
+        ReportFormat::Svg => Card.render(record)?.into_bytes(),
+        ReportFormat::Html => html::alone(record, &loaded.json)?.into_bytes(),
     };
-    write(args, &bytes, ui)
-}
-
-fn write(args: &Args, bytes: &[u8], ui: &Ui) -> Result<ExitStatus> {
     match &args.to {
-        Some(path) => write_atomically(path, bytes)?,
-        None => ui.write(bytes)?,
+        Some(path) => write_atomically(path, &bytes)?,
+        None => ui.write(&bytes)?,
     }
     Ok(ExitStatus::Success)
 }

@@ -16,7 +16,6 @@ use crate::report::site::{Index, LeftOut, Summary, assets, index_page, record_pa
 use crate::report::{counted, one_line};
 use crate::store::canonical::sha256_hex;
 use crate::store::file::{self, write_atomically};
-use crate::store::history::History;
 use crate::store::record::BuildFacts;
 use crate::store::validate::is_run_id;
 use crate::store::verify::verify;
@@ -39,7 +38,7 @@ pub(super) fn build(dir: &Path, specs: &[String], ui: &Ui) -> Result<ExitStatus>
         std::fs::create_dir_all(&path).map_err(|source| Error::Io { action: "create", path, source })?;
     }
     let before = Cache::read(dir);
-    let (published, left_out) = add_all(&sources, dir, &before.current(), ui)?;
+    let (published, left_out) = add_all(&sources, dir, &before, ui)?;
     for left in &left_out {
         ui.warn(format_args!("left out {}: {}", left.file, left.why));
     }
@@ -68,22 +67,6 @@ pub(super) fn build(dir: &Path, specs: &[String], ui: &Ui) -> Result<ExitStatus>
     Ok(status)
 }
 
-/// What errors and the site call a place.
-fn name(place: &Place) -> String {
-    match place {
-        Place::File(path) => path.display().to_string(),
-        Place::Run(id) => format!("run {id}"),
-    }
-}
-
-/// A record's bytes, and what errors call them.
-fn read(place: &Place) -> Result<(Vec<u8>, PathBuf)> {
-    match place {
-        Place::File(path) => Ok((file::read_bytes(path)?, path.clone())),
-        Place::Run(id) => Ok((History::open_default()?.record_json(id)?.into_bytes(), PathBuf::from(id))),
-    }
-}
-
 /// Files and runs in the order given, the files of a directory by name. What a site writes into its own directory is no
 /// record.
 fn sources(specs: &[String], site: &Path) -> Result<Vec<Place>> {
@@ -109,7 +92,7 @@ fn sources(specs: &[String], site: &Path) -> Result<Vec<Place>> {
 
 /// What earlier builds of the site found, by the hash of the file. Another build of this program starts anew: it may
 /// derive other numbers.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Cache {
     build: String,
     files: BTreeMap<String, Summary>,
@@ -125,11 +108,6 @@ impl Cache {
     fn read(dir: &Path) -> Self {
         let text = std::fs::read(dir.join(CACHE)).unwrap_or_default();
         serde_json::from_slice(&text).unwrap_or_default()
-    }
-
-    /// What holds for this build of the program, too.
-    fn current(&self) -> Self {
-        if self.build == Self::build() { self.clone() } else { Self::default() }
     }
 
     /// Removes the pages and copies that earlier builds made of records that are not on the site any more.
@@ -149,9 +127,9 @@ impl Cache {
         Ok(write_atomically(&dir.join(CACHE), &text)?)
     }
 
-    /// What the file of this hash gave, if its page and copy are still there.
+    /// What the file of this hash gave this build of the program, if its page and copy are still there.
     fn find(&self, sha256: &str, dir: &Path) -> Option<Summary> {
-        let summary = self.files.get(sha256)?;
+        let summary = self.files.get(sha256).filter(|_| self.build == Self::build())?;
         let is_there = |extension| page_of(dir, &summary.run, extension).is_file();
         (is_there("html") && is_there("json")).then(|| summary.clone())
     }
@@ -172,8 +150,7 @@ enum Added {
     LeftOut(String),
 }
 
-/// Adds every source with one thread a core. The outcome does not depend on which thread is first: of two submissions
-/// with one run id the first in order stays. Returns what is on the site by the hash of its file, and what is not.
+/// Adds every source with one thread a core. The outcome does not depend on which thread is first. Returns what is on the site by the hash of its file, and what is not.
 fn add_all(sources: &[Place], dir: &Path, cache: &Cache, ui: &Ui) -> Result<(BTreeMap<String, Summary>, Vec<LeftOut>)> {
     let bar = ui.progress(sources.len() as u64, false);
     let next = AtomicUsize::new(0);
@@ -255,7 +232,7 @@ fn settle(
         kept.insert(best.sha256, best.summary);
     }
     let left_out = left_out.into_iter();
-    let named = left_out.map(|(place, why)| LeftOut { file: one_line(&name(&sources[place])), why });
+    let named = left_out.map(|(place, why)| LeftOut { file: one_line(&sources[place].name()), why });
     Ok((kept, named.collect()))
 }
 
@@ -291,7 +268,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// Reads, verifies and writes one record under its place; [`publish`] gives the files their names.
 fn add(source: &Place, place: usize, dir: &Path, cache: &Cache) -> Result<Added> {
     let left_out = |error: Error| Ok(Added::LeftOut(one_line(&error.to_string())));
-    let (bytes, path) = match read(source) {
+    let (bytes, path) = match source.read() {
         Ok(read) => read,
         Err(error) => return left_out(error),
     };

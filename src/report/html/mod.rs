@@ -16,6 +16,7 @@ use crate::store::record::Record;
 use flate2::Compression;
 use shell::{Script, Shell};
 use shown::Shown;
+use view::View;
 
 /// The page, with everything it needs inside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,8 +24,16 @@ pub struct Html;
 
 impl Format for Html {
     fn render(&self, record: &Record) -> Result<String, ReportError> {
-        page(record, &[Script::Inline(shell::D3), Script::Inline(shell::PLOT)], "", Raw::Inside)
+        alone(record, &serde_json::to_string(record)?)
     }
+}
+
+/// The same with the record's own JSON inside: with every field of it, known to this build or not.
+///
+/// # Errors
+/// [`ReportError::Json`] if what the page shows cannot be written as JSON.
+pub fn alone(record: &Record, json: &str) -> Result<String, ReportError> {
+    page(record, &[Script::Inline(shell::D3), Script::Inline(shell::PLOT)], "", Raw::Inside(json))
 }
 
 /// Media type of [`embed::packed`] data.
@@ -33,8 +42,8 @@ const PACKED: &str = "application/octet-stream;base64";
 /// Where a page's reader gets the whole record from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Raw<'a> {
-    /// It is in the page.
-    Inside,
+    /// This JSON of it is in the page.
+    Inside(&'a str),
     /// It is a file of this name beside the page, which then holds no more than it shows.
     Beside(&'a str),
 }
@@ -50,18 +59,21 @@ pub(crate) fn page(
     let mut scripts = libraries.to_vec();
     scripts.extend([Script::Inline(shell::TABLES), Script::Inline(shell::PLOTS), Script::Inline(shell::ITEMS)]);
     // One page is packed well; a site has a thousand to pack.
-    let effort = if raw == Raw::Inside { Compression::default() } else { Compression::fast() };
-    let pack = |json: String| embed::packed(&json, effort).map_err(serde_json::Error::io);
-    let view = embed::json(&serde_json::to_string(&view::View::of(record))?);
-    let shown = pack(serde_json::to_string(&Shown::of(record))?)?;
+    let effort = if matches!(raw, Raw::Inside(_)) { Compression::default() } else { Compression::fast() };
+    let pack = |json: &str| embed::packed(json, effort).map_err(serde_json::Error::io);
+    let view = View::of(record);
+    let shown = pack(&serde_json::to_string(&Shown::of(record))?)?;
     let whole = match raw {
-        Raw::Inside => Some(("record", PACKED, pack(serde_json::to_string(record)?)?)),
+        Raw::Inside(json) => Some(("record", PACKED, pack(json)?)),
         Raw::Beside(_) => None,
     };
     Shell {
         title: &format!("tierbench {}", record.raw.run.id),
-        body: &format!("{above}{}", sections::body(record, &document, raw)),
-        data: &[("view", "application/json", view), ("items-data", PACKED, shown)],
+        body: &format!("{above}{}", sections::body(record, &document, raw, !view.is_empty())),
+        data: &[
+            ("view", "application/json", embed::json(&serde_json::to_string(&view)?)),
+            ("items-data", PACKED, shown),
+        ],
         scripts: &scripts,
         last: whole,
     }

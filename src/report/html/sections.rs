@@ -2,7 +2,6 @@
 
 use super::Raw;
 use super::embed::escape;
-use super::view::View;
 use crate::plan::TierKey;
 use crate::report::document::{Document, Names, Table};
 use crate::report::one_line;
@@ -11,9 +10,8 @@ use crate::store::derived::AnswerOutcome;
 use crate::store::record::Record;
 
 /// Everything between `<main>` and `</main>`.
-pub(super) fn body(record: &Record, document: &Document, raw: Raw<'_>) -> String {
+pub(super) fn body(record: &Record, document: &Document, raw: Raw<'_>, has_plots: bool) -> String {
     let has_items = !record.derived.tasks.is_empty();
-    let has_plots = !View::of(record).is_empty();
     let mut body = header(record, document, has_plots, has_items);
     body.push_str(&tables(record, document));
     if has_plots {
@@ -218,7 +216,7 @@ fn provenance(record: &Record, raw: Raw<'_>) -> String {
         .collect();
     let name = escape(&format!("tierbench-{}.json", run.id));
     let save = match raw {
-        Raw::Inside => {
+        Raw::Inside(_) => {
             format!("<button type=\"button\" id=\"download\" data-name=\"{name}\">Save the record (JSON)</button>")
         }
         Raw::Beside(file) => {
