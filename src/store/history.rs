@@ -107,10 +107,9 @@ impl History {
         if found > migrations::NEWEST {
             return Err(StoreError::FutureHistory { path, found, known: migrations::NEWEST });
         }
+        use_wal(&connection).map_err(explain)?;
         // FULL: a committed cell survives loss of power, not only of the process. It costs milliseconds per cell.
-        connection
-            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
-            .map_err(explain)?;
+        connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;").map_err(explain)?;
         migrations::migrate(&mut connection).map_err(explain)?;
         Ok(Self { connection, path })
     }
@@ -438,6 +437,23 @@ impl History {
             path: self.path.clone(),
             why: format!("a stored {what} cannot be read: {error}"),
         })
+    }
+}
+
+/// Turns write-ahead logging on. Of processes that open a new database at once, all but one are told that it is busy,
+/// without the wait that every other statement gets: they try again as long.
+fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match connection.execute_batch("PRAGMA journal_mode = WAL;") {
+            Err(error)
+                if matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+                    && begun.elapsed() < Duration::from_secs(BUSY_SECONDS) =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            done => return done,
+        }
     }
 }
 
