@@ -127,6 +127,13 @@ fn lm_evals_items_are_judged_by_the_bar_that_is_given() {
     let table = stdout(tierbench(dir.path()).args(["report", "latest"]));
     assert!(table.contains("(imported from lm-eval)") && table.contains("CLEARS"), "{table}");
     assert!(table.contains("measured by lm-eval 4439847"), "{table}");
+    let rows = stdout(tierbench(dir.path()).args(["export", "latest", "-o", "jsonl"]));
+    let row: Value = serde_json::from_str(rows.lines().next().unwrap()).unwrap();
+    for unknown in ["prompt_tokens", "cached_tokens", "gen_tokens", "ms", "joules"] {
+        assert!(row[unknown].is_null(), "{unknown}: {row}");
+    }
+    let csv = stdout(tierbench(dir.path()).args(["export", "latest", "-o", "csv"]));
+    assert!(csv.lines().nth(1).unwrap().ends_with(",,,,,,scored"), "{csv}");
 }
 
 /// A copy of captured results; `tests/fixtures/import/SOURCE.md` says where they come from.

@@ -73,6 +73,18 @@ pub struct ItemResult {
 }
 
 impl ItemResult {
+    /// Time inside engine calls, ms; `None` where the tool that graded the item kept none.
+    #[must_use]
+    pub fn ms(&self) -> Option<f64> {
+        (self.elapsed_ns > 0).then_some(self.elapsed_ns as f64 / 1e6)
+    }
+
+    /// Whether the tool that graded the item counted its tokens: no prompt is empty.
+    #[must_use]
+    pub const fn is_counted(&self) -> bool {
+        self.n_prompt_tokens > 0
+    }
+
     /// An item that nothing is known of yet.
     pub(crate) fn unjudged(item: &str) -> Self {
         Self {

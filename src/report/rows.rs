@@ -66,14 +66,14 @@ pub struct ItemRow<'a> {
     pub raw: Option<&'a str>,
     /// Confidence signal.
     pub confidence: Option<f64>,
-    /// Tokens of the prompt.
-    pub prompt_tokens: u32,
+    /// Tokens of the prompt; this and what follows is unknown where another tool graded the item and did not tell.
+    pub prompt_tokens: Option<u32>,
     /// Those reused from the prefix all items share.
-    pub cached_tokens: u32,
+    pub cached_tokens: Option<u32>,
     /// Tokens generated.
-    pub gen_tokens: u32,
+    pub gen_tokens: Option<u32>,
     /// Time, ms.
-    pub ms: f64,
+    pub ms: Option<f64>,
     /// Energy, J.
     pub joules: Option<f64>,
     /// Why the answer ended.
@@ -114,10 +114,10 @@ pub fn items(record: &Record) -> Vec<ItemRow<'_>> {
             answer: item.answer.as_deref(),
             raw: item.raw.as_deref(),
             confidence: item.confidence,
-            prompt_tokens: item.n_prompt_tokens,
-            cached_tokens: item.n_cached_tokens,
-            gen_tokens: item.n_gen_tokens,
-            ms: item.elapsed_ns as f64 / 1e6,
+            prompt_tokens: item.is_counted().then_some(item.n_prompt_tokens),
+            cached_tokens: item.is_counted().then_some(item.n_cached_tokens),
+            gen_tokens: item.is_counted().then_some(item.n_gen_tokens),
+            ms: item.ms(),
             joules: item.joules,
             finish_reason: item.finish_reason,
         }));

@@ -93,7 +93,7 @@
       row.append(
         name, element("td", pass ? "solved" : "failed", pass ? "pass" : "fail"), element("td", text(task, tier, place) ?? "—", "wrap"),
         element("td", tier.raw?.[place] ?? (choices ? `ln p: ${choices}` : "—"), "wrap"),
-        element("td", tier.confidence?.[place]?.toFixed(3) ?? "—", "n"), element("td", tier.ms[place].toFixed(1), "n"),
+        element("td", tier.confidence?.[place]?.toFixed(3) ?? "—", "n"), element("td", tier.ms?.[place]?.toFixed(1) ?? "—", "n"),
         element("td", task.ends[tier.ends[place]]),
       );
     }

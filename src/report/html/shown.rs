@@ -69,7 +69,8 @@ struct Tier<'a> {
     ln_p: Vec<Vec<f64>>,
     #[serde(skip_serializing_if = "is_unknown")]
     confidence: Vec<Option<f64>>,
-    ms: Vec<f64>,
+    #[serde(skip_serializing_if = "is_unknown")]
+    ms: Vec<Option<f64>>,
     ends: Vec<usize>,
 }
 
@@ -125,7 +126,7 @@ impl<'a> Task<'a> {
             tier.labels.push((!result.choices.is_empty()).then(|| self.labels.place(labels())));
             tier.ln_p.push(result.choices.iter().map(|choice| rounded(choice.logprob, 1e2)).collect());
             tier.confidence.push(result.confidence.map(|confidence| rounded(confidence, 1e3)));
-            tier.ms.push(rounded(result.elapsed_ns as f64 / 1e6, 1e1));
+            tier.ms.push(result.ms().map(|ms| rounded(ms, 1e1)));
             tier.ends.push(self.ends.place(result.finish_reason));
         }
         self.tiers.push(tier);
@@ -241,7 +242,7 @@ mod tests {
                 "ends": ["scored"],
                 "tiers": [
                     {"key": "one", "items": [0, 1], "passes": "10", "answers": [0, null], "raw": [null, "well, no"],
-                     "labels": [0, null], "ln_p": [[-0.12, -2.0], []], "ms": [5.3, 0.0], "ends": [0, 0]},
+                     "labels": [0, null], "ln_p": [[-0.12, -2.0], []], "ms": [5.3, null], "ends": [0, 0]},
                     {"key": "two", "items": [0, 2, 1], "passes": "011", "answers": [1, 0, 0], "labels": [0, 0, 0],
                      "ln_p": [[-0.12, -2.0], [-0.12, -2.0], [-0.12, -2.0]], "ms": [5.3, 5.3, 5.3], "ends": [0, 0, 0]},
                 ],

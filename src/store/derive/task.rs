@@ -22,8 +22,6 @@ pub(super) fn numbers(raw: &RawRecord, tier: &TierKey, facts: &TaskFacts, result
         let values: Vec<f64> = items.iter().map(of).collect();
         quantile::mean(&values).filter(|_| items.iter().any(known))
     };
-    let (is_timed, is_counted) =
-        (|item: &ItemResult| item.elapsed_ns > 0, |item: &ItemResult| item.n_prompt_tokens > 0);
     let energy = energy::per_unit(shared_windows(results, n), &energy::idle(raw, tier));
     let readings = cost::item_readings(raw, items, energy.as_ref());
     Some(TaskNumbers {
@@ -36,12 +34,12 @@ pub(super) fn numbers(raw: &RawRecord, tier: &TierKey, facts: &TaskFacts, result
         clustered_stderr: clustered_stderr(items),
         assessment: state(facts, items).ok()?.assess(),
         truncated: items.iter().filter(|item| item.finish_reason == FinishReason::Length).count() as u64,
-        seconds_per_item: mean_of(|item| item.elapsed_ns as f64 / 1e9, is_timed),
+        seconds_per_item: mean_of(|item| item.elapsed_ns as f64 / 1e9, |item| item.ms().is_some()),
         prefilled_per_item: mean_of(
             |item| f64::from(item.n_prompt_tokens.saturating_sub(item.n_cached_tokens)),
-            is_counted,
+            ItemResult::is_counted,
         ),
-        generated_per_item: mean_of(|item| f64::from(item.n_gen_tokens), is_counted),
+        generated_per_item: mean_of(|item| f64::from(item.n_gen_tokens), ItemResult::is_counted),
         joules_per_solved: cost::joules_per_solved(&readings),
         joules_per_byte: cost::joules_per_byte(&readings, items),
         cost: cost::item_cost(raw, &readings),
