@@ -7,8 +7,8 @@ mod example;
 use std::path::Path;
 
 use example::{TASK, raw, record, tierbench, write};
-use tierbench::report::{Format as _, markdown::Markdown};
-use tierbench::store::cell::Cell;
+use tierbench::report::{Format as _, html::Html, markdown::Markdown};
+use tierbench::store::cell::{Cell, Outcome};
 use tierbench::store::derived::AnswerOutcome;
 use tierbench::store::history::History;
 use tierbench::store::record::Record;
@@ -51,6 +51,51 @@ fn tiers_beside_the_cheapest_are_named_by_what_differs() {
     raw.tiers.push(twin);
     let text = Markdown.render(&Record::from_raw(raw).unwrap()).unwrap();
     assert!(text.contains("Its cost is a tie with q5_1."), "{text}");
+}
+
+/// The example without cost on the tiers whose key contains one of `uncosted`; of q8_0 the first `q8_0` items.
+fn partly_costed(uncosted: &[&str], q8_0: usize) -> Record {
+    let mut raw = raw();
+    for cell in &mut raw.cells {
+        let Outcome::Task(results) = &mut cell.outcome else { continue };
+        if cell.tier.0.contains("q8_0") {
+            results.items.truncate(q8_0);
+        }
+        if uncosted.iter().any(|level| cell.tier.0.contains(level)) {
+            results.energy.clear();
+            results.items.iter_mut().for_each(|item| item.elapsed_ns = 0);
+        }
+    }
+    Record::from_raw(raw).unwrap()
+}
+
+#[test]
+fn no_tier_is_the_cheapest_or_cheaper_where_no_cost_is_known() {
+    let all = ["q8_0", "q4_1", "q2_k"];
+    let bar = "support_tickets at pass rate ≥ 0.75 with 95 % confidence";
+    for (uncosted, q8_0, expected) in [
+        (&all[..], 10, format!("q4_1 native cpu t2 clears {bar}: pass rate 90.0 %")),
+        (&all, 10, "so no tier is the cheapest. Undecided within the budget: q8_0.**".to_owned()),
+        (
+            &all,
+            150,
+            format!(
+                "These tiers clear {bar}: q8_0, q4_1. No cost of a solved item is known, so no tier is the cheapest.**"
+            ),
+        ),
+        (&["q8_0", "q4_1"], 150, "q4_1. Their costs are not known, so no tier is the cheapest.**".to_owned()),
+        (&["q4_1"], 10, "Its cost is not known, so no tier is the cheapest. Undecided".to_owned()),
+    ] {
+        let record = partly_costed(uncosted, q8_0);
+        let text = Markdown.render(&record).unwrap();
+        assert!(text.contains(&expected) && !text.contains("heaper but"), "{expected}: {text}");
+        assert!(!text.contains("← cheapest"), "{text}");
+        let page = Html.render(&record).unwrap();
+        assert!(!page.contains("<tr class=\"best\">"), "no row is tinted: {uncosted:?}");
+    }
+    assert!(Html.render(&record()).unwrap().contains("<tr class=\"best\">"));
+    let text = Markdown.render(&partly_costed(&["q8_0"], 150)).unwrap();
+    assert!(text.contains("← cheapest") && text.contains("The cheapest tier that clears"), "{text}");
 }
 
 #[test]

@@ -27,13 +27,11 @@ fn sentence(record: &Record, answer: &Answer) -> String {
         AnswerOutcome::Cheapest { tier, ties, cheaper_undecided } => {
             let numbers = record.derived.task_of(tier, &answer.task);
             let figures = numbers.map(|numbers| figures(numbers, answer.basis)).unwrap_or_default();
-            let mut text = if numbers.is_some_and(is_costed) {
-                format!("The cheapest tier that clears {bar} with {confidence} % confidence is {tier}{figures}.")
-            } else {
-                format!(
-                    "{tier} clears {bar} with {confidence} % confidence{figures}. No cost is known, so no tier is the cheapest."
-                )
-            };
+            if !is_cheapest(record, answer, tier) {
+                return uncosted(record, answer, &format!("{bar} with {confidence} % confidence"), &figures);
+            }
+            let mut text =
+                format!("The cheapest tier that clears {bar} with {confidence} % confidence is {tier}{figures}.");
             if !ties.is_empty() {
                 text.push_str(&format!(" Its cost is a tie with {}.", beside(record, ties)));
             }
@@ -72,9 +70,42 @@ fn sentence(record: &Record, answer: &Answer) -> String {
     }
 }
 
-/// Whether there is a figure to order tiers by.
-fn is_costed(numbers: &TaskNumbers) -> bool {
-    numbers.cost.usd_per_1k_solved.is_some() || numbers.seconds_per_item.is_some()
+/// The answer where the tiers that clear have no cost: which they are, and which may yet.
+fn uncosted(record: &Record, answer: &Answer, what: &str, figures: &str) -> String {
+    let own = || record.derived.tasks.iter().filter(|numbers| numbers.task == answer.task);
+    let keys = |is: fn(Verdict) -> bool| -> Vec<TierKey> {
+        own().filter(|numbers| is(numbers.verdict())).map(|numbers| numbers.tier.clone()).collect()
+    };
+    let clearing = keys(|verdict| verdict == Verdict::Clears);
+    let mut text = match clearing.as_slice() {
+        [only] => format!("{only} clears {what}{figures}."),
+        several => format!("These tiers clear {what}: {}.", beside(record, several)),
+    };
+    let known = own().any(|numbers| is_costed(numbers, answer.basis));
+    text.push_str(match (known, clearing.len()) {
+        (false, _) => " No cost of a solved item is known, so no tier is the cheapest.",
+        (true, 1) => " Its cost is not known, so no tier is the cheapest.",
+        (true, _) => " Their costs are not known, so no tier is the cheapest.",
+    });
+    let undecided = keys(|verdict| !verdict.is_decided());
+    if !undecided.is_empty() {
+        text.push_str(&format!(" Undecided within the budget: {}.", beside(record, &undecided)));
+    }
+    text
+}
+
+/// Whether `tier` is the cheapest that clears the answer's task: none is where its cost is not known.
+pub(super) fn is_cheapest(record: &Record, answer: &Answer, tier: &TierKey) -> bool {
+    matches!(&answer.outcome, AnswerOutcome::Cheapest { tier: first, .. } if first == tier)
+        && record.derived.task_of(tier, &answer.task).is_some_and(|numbers| is_costed(numbers, answer.basis))
+}
+
+/// Whether there is the figure tiers are ordered by.
+const fn is_costed(numbers: &TaskNumbers, basis: CostBasis) -> bool {
+    match basis {
+        CostBasis::UsdPer1kSolved => numbers.cost.usd_per_1k_solved.is_some(),
+        CostBasis::SecondsPerSolved => numbers.seconds_per_item.is_some(),
+    }
 }
 
 /// `: $0.213 [0.193, 0.236] per 1,000 solved items, pass rate 82.0 % [76.1, 86.7] on 200 items`.
@@ -106,17 +137,14 @@ fn beside(record: &Record, tiers: &[TierKey]) -> String {
 /// The verdict as shown in a row: the answer is pointed at, ties are called ties.
 #[must_use]
 pub fn verdict_cell(record: &Record, numbers: &TaskNumbers) -> String {
-    let mark =
-        record.derived.answers.iter().find(|answer| answer.task == numbers.task).and_then(|answer| {
-            match &answer.outcome {
-                AnswerOutcome::Cheapest { .. } if !is_costed(numbers) => None,
-                AnswerOutcome::Cheapest { tier, ties, .. } if *tier == numbers.tier => {
-                    Some(if ties.is_empty() { " ← cheapest" } else { " ← cheapest (tie)" })
-                }
-                AnswerOutcome::Cheapest { ties, .. } if ties.contains(&numbers.tier) => Some(" (tie)"),
-                _ => None,
-            }
-        });
+    let answer = record.derived.answers.iter().find(|answer| answer.task == numbers.task);
+    let mark = answer.and_then(|answer| match &answer.outcome {
+        AnswerOutcome::Cheapest { ties, .. } if is_cheapest(record, answer, &numbers.tier) => {
+            Some(if ties.is_empty() { " ← cheapest" } else { " ← cheapest (tie)" })
+        }
+        AnswerOutcome::Cheapest { ties, .. } if ties.contains(&numbers.tier) => Some(" (tie)"),
+        _ => None,
+    });
     let more = match numbers.verdict() {
         Verdict::Undecided { more_items: Some(items) } => format!(" (≈ {items} more items)"),
         _ => String::new(),

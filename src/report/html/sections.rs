@@ -3,10 +3,10 @@
 use super::Raw;
 use super::embed::escape;
 use crate::plan::TierKey;
+use crate::report::answer::is_cheapest;
 use crate::report::document::{Document, Names, Table};
 use crate::report::one_line;
 use crate::report::spans::{Span, mark_up};
-use crate::store::derived::AnswerOutcome;
 use crate::store::record::Record;
 
 /// Everything between `<main>` and `</main>`.
@@ -49,13 +49,7 @@ fn header(record: &Record, document: &Document, has_plots: bool, has_items: bool
 
 fn tables(record: &Record, document: &Document) -> String {
     let names = Names::of(record);
-    let cheapest = |key: &TierKey| {
-        record
-            .derived
-            .answers
-            .iter()
-            .any(|answer| matches!(&answer.outcome, AnswerOutcome::Cheapest { tier, .. } if tier == key))
-    };
+    let cheapest = |key: &TierKey| record.derived.answers.iter().any(|answer| is_cheapest(record, answer, key));
     let best: Vec<String> =
         record.raw.tiers.iter().filter(|facts| cheapest(&facts.key)).map(|facts| names.label(facts)).collect();
     let mut out = String::from(

@@ -7,9 +7,10 @@ use crate::decide::Verdict;
 use crate::energy::Trust;
 use crate::plan::{TierKey, Workload};
 use crate::quality::task::BarMetric;
+use crate::report::answer::is_cheapest;
 use crate::report::document::Names;
 use crate::report::number::{percent, plus_minus, significant, with_ends};
-use crate::store::derived::{AnswerOutcome, Economics, EnergyNumbers};
+use crate::store::derived::{Economics, EnergyNumbers};
 use crate::store::record::{Record, TaskFacts, TierFacts};
 use crate::units::Interval;
 
@@ -133,9 +134,7 @@ fn ends(interval: Interval) -> [f64; 3] {
 
 fn task_view(record: &Record, names: &Names, tiers: &[&TierFacts], task: &TaskFacts) -> TaskView {
     let answer = record.derived.answers.iter().find(|answer| answer.task == task.name);
-    let is_answer = |key: &TierKey| {
-        answer.is_some_and(|a| matches!(&a.outcome, AnswerOutcome::Cheapest { tier, .. } if tier == key))
-    };
+    let is_answer = |key: &TierKey| answer.is_some_and(|answer| is_cheapest(record, answer, key));
     let points = tiers.iter().filter_map(|facts| {
         let numbers = record.derived.task_of(&facts.key, &task.name)?;
         let (cost, rate) = (numbers.cost.usd_per_1k_solved?, numbers.pass_rate?);
