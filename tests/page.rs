@@ -80,6 +80,18 @@ fn full() -> RawRecord {
     raw
 }
 
+/// The example as if another tool had graded its items and kept no times.
+fn untimed() -> RawRecord {
+    let mut raw = raw();
+    for cell in &mut raw.cells {
+        if let Outcome::Task(results) = &mut cell.outcome {
+            results.energy.clear();
+            results.items.iter_mut().for_each(|item| item.elapsed_ns = 0);
+        }
+    }
+    raw
+}
+
 /// Every text a record's author controls tries to run a script.
 fn hostile() -> RawRecord {
     const ATTACK: &str =
@@ -136,8 +148,9 @@ fn page(dir: &Path, name: &str, raw: RawRecord) -> PathBuf {
 #[test]
 fn the_page_of_a_record_works_in_a_browser() {
     let dir = tempfile::tempdir().unwrap();
-    let (full, hostile) = (page(dir.path(), "full", full()), page(dir.path(), "hostile", hostile()));
-    drive("record.test.mjs", &[("PAGE", full.as_path()), ("HOSTILE", hostile.as_path())]);
+    let pages = [("PAGE", full()), ("HOSTILE", hostile()), ("UNTIMED", untimed())];
+    let pages = pages.map(|(name, raw)| (name, page(dir.path(), &name.to_lowercase(), raw)));
+    drive("record.test.mjs", &pages.each_ref().map(|(name, path)| (*name, path.as_path())));
 }
 
 /// Six machines' records: two alike, one at the wall, one of another version of the task, one too fast to be true, one

@@ -1,4 +1,5 @@
-// The page of one record: PAGE is made from the example record, HOSTILE from one that attacks its reader.
+// The page of one record: PAGE is made from the example record, HOSTILE from one that attacks its reader, UNTIMED
+// from one whose items have no times.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -216,6 +217,16 @@ test("items can be searched and opened", async () => {
   assert.equal(await page.locator("#items .inner tbody tr").count(), 3, "an answer of every tier");
   await page.keyboard.press("Enter");
   assert.equal(await page.locator("#items .inner").count(), 0);
+  assert.deepEqual(faults, []);
+  await close();
+});
+
+test("what is not known is a dash, and no row is tinted as the cheapest", async () => {
+  const { page, faults, close } = await open(browser, pathToFileURL(process.env.UNTIMED).href);
+  await ready(page);
+  await page.locator("#items > tbody > tr button").first().click();
+  assert.deepEqual(await page.locator("#items .inner tbody tr td:nth-child(6)").allTextContents(), ["—", "—", "—"]);
+  assert.equal(await page.locator("tr.best").count(), 0);
   assert.deepEqual(faults, []);
   await close();
 });
