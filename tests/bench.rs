@@ -23,6 +23,16 @@ fn bench(data: &Path, model: &str, format: &str) -> String {
     String::from_utf8(run.get_output().stdout.clone()).unwrap()
 }
 
+#[test]
+fn a_model_file_without_its_flag_is_one_line_that_names_the_flag() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = tierbench(dir.path()).args(["bench", "models/m.gguf", "-p", "512"]).assert().code(2);
+    let said = String::from_utf8(run.get_output().stderr.clone()).unwrap();
+    let expected =
+        "error: `models/m.gguf` has no flag: name a model with -m, as in `tierbench bench -m models/m.gguf`\n";
+    assert_eq!(said, expected);
+}
+
 /// What llama-bench's `compare-llama-bench.py` refuses to do without, with the types llama-bench writes.
 const TEXTS: [&str; 13] = [
     "build_commit",

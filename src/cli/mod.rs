@@ -20,6 +20,7 @@ mod history;
 pub mod interrupt;
 mod measuring;
 mod meter_args;
+mod misplaced;
 mod models;
 mod prices;
 mod quantize;
@@ -51,7 +52,7 @@ pub struct Cli {
 }
 
 /// Flags every command takes.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct GlobalArgs {
     /// Never open a network connection; use what is in the cache
     #[arg(long, global = true, env = "TIERBENCH_OFFLINE", value_parser = clap::builder::FalseyValueParser::new())]
@@ -98,6 +99,11 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
+            let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+            if let Some(advice) = misplaced::advice(&error, &command(), arguments) {
+                Ui::new(&GlobalArgs::default()).error(advice);
+                return ExitStatus::Usage.into();
+            }
             // clap prints help and version to stdout with code 0, everything else to stderr with code 2.
             let _ = error.print();
             return if error.use_stderr() { ExitStatus::Usage.into() } else { ExitStatus::Success.into() };
