@@ -484,3 +484,22 @@ fn a_site_ranks_what_clears_one_bar_at_one_tariff() {
         assert!(row["rank"].is_null() || row["verdict"] == "CLEARS", "{row}");
     }
 }
+
+#[test]
+fn a_site_states_no_tariff_where_nothing_was_priced() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut raw = raw();
+    raw.cells.retain(|cell| matches!(cell.outcome, Outcome::Task(_)));
+    for cell in &mut raw.cells {
+        let Outcome::Task(results) = &mut cell.outcome else { continue };
+        results.energy.clear();
+        results.items.iter_mut().for_each(|item| item.elapsed_ns = 0);
+    }
+    let record = write(dir.path(), "untimed.json", &serde_json::to_value(Record::from_raw(raw).unwrap()).unwrap());
+    let site = dir.path().join("site");
+    tierbench(dir.path()).args(["report", "--site"]).args([&site, &record]).assert().success();
+    let index: serde_json::Value = serde_json::from_slice(&std::fs::read(site.join("index.json")).unwrap()).unwrap();
+    assert_eq!(index["quality"][0]["prices"], "no cost known");
+    assert_eq!(index["records"][0]["prices"], "no cost known");
+    assert!(!std::fs::read_to_string(site.join("index.html")).unwrap().contains("$/kWh"));
+}

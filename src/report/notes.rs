@@ -103,12 +103,16 @@ fn energy(record: &Record) -> Vec<String> {
     vec![format!("Energy: gross, per decoded token; {}.", sources.join("; "))]
 }
 
+/// Whether anything has a cost.
+pub(super) fn is_costed(record: &Record) -> bool {
+    let (tiers, tasks) = (&record.derived.tiers, &record.derived.tasks);
+    tiers.iter().any(|tier| tier.cost.usd_per_mtok_out.is_some() || tier.cost.usd_per_mtok_in.is_some())
+        || tasks.iter().any(|numbers| numbers.cost.usd_per_item.is_some())
+}
+
 /// Every assumption, and what the cost leaves out; nothing if no cost is known.
 fn cost(record: &Record) -> Vec<String> {
-    let (tiers, tasks) = (&record.derived.tiers, &record.derived.tasks);
-    let is_known = tiers.iter().any(|tier| tier.cost.usd_per_mtok_out.is_some() || tier.cost.usd_per_mtok_in.is_some())
-        || tasks.iter().any(|numbers| numbers.cost.usd_per_item.is_some());
-    if !is_known {
+    if !is_costed(record) {
         return Vec::new();
     }
     let tiers = record.derived.tiers.iter().filter(|tier| tier.prefill.is_some() || tier.decode.is_some());

@@ -6,6 +6,7 @@ use crate::cost::assumptions::Hardware;
 use crate::cost::{Assumptions, EnergyTerm};
 use crate::energy::Trust;
 use crate::quality::task::BarMetric;
+use crate::report::notes::is_costed;
 use crate::report::number::{plain, significant};
 use crate::report::one_line;
 use crate::store::derived::{EnergyNumbers, TaskNumbers};
@@ -22,7 +23,7 @@ pub struct Summary {
     pub started_at: String,
     /// Processor, cores, memory.
     pub machine: String,
-    /// What costs rest on: tariff and hardware.
+    /// What costs rest on: tariff and hardware, or that there are none.
     pub prices: String,
     /// SHA-256 of the content.
     pub content_sha256: String,
@@ -96,7 +97,7 @@ pub struct QualityClass {
     /// How the energy in the cost was known, and where its boundary lies.
     pub energy: String,
     /// What the costs assume that is not the machine's own: tariff, utilization, overhead. What the machine cost to buy is
-    /// its own and may differ within a class.
+    /// its own and may differ within a class. Rows without any cost are a class of their own.
     pub prices: String,
 }
 
@@ -113,6 +114,9 @@ pub struct SpeedRow {
     /// How the energy was known, and where its boundary lies.
     pub energy: String,
 }
+
+/// What stands for prices where no cost is known.
+const UNPRICED: &str = "no cost known";
 
 impl Summary {
     /// Picks a record's rows. `difference` is the number that does not verify, if there is one.
@@ -154,7 +158,7 @@ impl Summary {
         Self {
             run: record.raw.run.id.clone(),
             started_at: one_line(&record.raw.run.started_at),
-            prices: one_line(&prices(&record.raw.cost)),
+            prices: if is_costed(record) { one_line(&prices(&record.raw.cost)) } else { UNPRICED.into() },
             content_sha256: record.content_sha256.clone(),
             build: one_line(&match &record.raw.imported {
                 Some(from) => format!("{} (imported)", from.tool),
@@ -202,7 +206,8 @@ fn quality(
         },
         bar: task.rule.bar.get().to_string(),
         energy: energy_class(numbers.energy.as_ref(), Some(numbers.cost.energy_included)),
-        prices: shared_prices(cost),
+        // Nothing at all was priced: no assumption plays a part.
+        prices: if numbers.cost.usd_per_item.is_some() { shared_prices(cost) } else { UNPRICED.into() },
     };
     let row = QualityRow {
         subject,
