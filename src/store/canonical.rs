@@ -4,6 +4,7 @@
 //! to this build or not, and does not change when a file is pretty-printed, its keys are reordered, or another program
 //! writes its numbers in another way. See [`Dialect`] for what canonical means.
 
+mod read;
 mod scan;
 mod shape;
 pub(super) mod token;
@@ -11,8 +12,8 @@ pub(super) mod token;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-use serde::de::Error as _;
+use serde::de::{Error as _, IgnoredAny};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -85,7 +86,7 @@ pub fn count_numbers(json: &str) -> u64 {
     while let Some(&byte) = rest.first() {
         let token = match byte {
             b'"' => token::string(rest).map(|(length, _)| length),
-            b'-' | b'0'..=b'9' => token::number(rest, Dialect::First).map(|(length, _)| length),
+            b'-' | b'0'..=b'9' => token::number(rest, Dialect::First).map(|(length, _, _)| length),
             _ => None,
         };
         numbers += u64::from(byte != b'"' && token.is_some());
@@ -138,7 +139,14 @@ pub fn members_hash(members: &Members, dialect: Dialect) -> String {
 /// # Errors
 /// What makes the text no JSON object.
 pub fn members(text: &str, dialect: Dialect) -> Result<Members, serde_json::Error> {
-    scan::members(text, dialect).map_or_else(|| Err(refuse(text)), Ok)
+    let read = read::read::<IgnoredAny>(text, dialect);
+    read.map_or_else(|| Err(refuse(text)), |(_, members)| Ok(members))
+}
+
+/// What the JSON object in `text` holds, together with its [`members`]: the text is passed once for both. `None` if it
+/// holds no such object.
+pub fn read<'a, T: Deserialize<'a>>(text: &'a str, dialect: Dialect) -> Option<(T, Members)> {
+    read::read(text, dialect)
 }
 
 /// Why `text` is no JSON object, in the words of a parser that keeps line and column.

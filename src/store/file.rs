@@ -72,14 +72,10 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, StoreError> {
 /// See [`read`].
 pub fn parse(bytes: &[u8], path: &Path) -> Result<RecordFile, StoreError> {
     let Ok(text) = std::str::from_utf8(bytes) else { return Err(refuse(bytes, path, None)) };
-    // From the text rather than from a value: that is faster, and errors name line and column.
-    let record = match serde_json::from_str::<Record>(text) {
-        Ok(record) if record.schema == SCHEMA && record.schema_version <= SCHEMA_VERSION => record,
-        other => return Err(refuse(bytes, path, other.err())),
+    let (record, members) = match in_one_pass(text) {
+        Some(both) => both,
+        None => step_by_step(text, path)?,
     };
-    let dialect = Dialect::of(record.schema_version);
-    let members =
-        canonical::members(text, dialect).map_err(|source| StoreError::NotJson { path: path.to_owned(), source })?;
     super::validate::validate(&record.raw).map_err(|error| match error {
         StoreError::BadRecord { at, why } => {
             StoreError::NotARecord { path: path.to_owned(), why: format!("{at}: {why}") }
@@ -87,6 +83,43 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<RecordFile, StoreError> {
         other => other,
     })?;
     Ok(RecordFile { members, record })
+}
+
+/// A record and its fields; `None` for what is no record, and for one of another version than it seems to be of.
+fn in_one_pass(text: &str) -> Option<(Record, Members)> {
+    let dialect = Dialect::of(likely_version(text)?);
+    let (record, members) = canonical::read::<Record>(text, dialect)?;
+    (is_ours(&record) && Dialect::of(record.schema_version) == dialect).then_some((record, members))
+}
+
+/// The same with a parser that tells why a text is no record.
+fn step_by_step(text: &str, path: &Path) -> Result<(Record, Members), StoreError> {
+    let record = match serde_json::from_str::<Record>(text) {
+        Ok(record) if is_ours(&record) => record,
+        other => return Err(refuse(text.as_bytes(), path, other.err())),
+    };
+    let members = canonical::members(text, Dialect::of(record.schema_version))
+        .map_err(|source| StoreError::NotJson { path: path.to_owned(), source })?;
+    Ok((record, members))
+}
+
+fn is_ours(record: &Record) -> bool {
+    record.schema == SCHEMA && record.schema_version <= SCHEMA_VERSION
+}
+
+/// The version of a record from the text near its ends, where the field stands in a file of ours: a guess, by which the
+/// dialect is known before the record is read.
+fn likely_version(text: &str) -> Option<u32> {
+    const NEAR: usize = 200;
+    let field = |part: &[u8]| -> Option<u32> {
+        let name: &[u8] = b"\"schema_version\":";
+        let start = part.windows(name.len()).position(|bytes| bytes == name)? + name.len();
+        let digits = part[start..].trim_ascii_start();
+        let n = digits.iter().position(|byte| !byte.is_ascii_digit())?;
+        std::str::from_utf8(&digits[..n]).ok()?.parse().ok()
+    };
+    let bytes = text.as_bytes();
+    field(&bytes[..bytes.len().min(NEAR)]).or_else(|| field(&bytes[bytes.len().saturating_sub(NEAR)..]))
 }
 
 /// Why these bytes are no record: first that they are no JSON, then that they are another thing, then the field.

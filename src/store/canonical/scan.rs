@@ -2,13 +2,13 @@
 //! form wants them: those are copied, not parsed and printed again.
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::borrow::Cow;
 
+use super::Dialect;
 use super::shape::{Name, Shape};
-use super::token::{self, Form};
-use super::{Dialect, Members};
+use super::token::{self, Form, Number};
 
 /// Deepest nesting of a text from outside, as deep as `serde_json` reads.
 const MAX_DEPTH: usize = 127;
@@ -21,39 +21,11 @@ pub(super) fn canonical(text: &str, dialect: Dialect) -> Option<String> {
     String::from_utf8(scanner.out).ok()
 }
 
-/// The fields of the object `text` holds; `None` if it holds no object.
-pub(super) fn members(text: &str, dialect: Dialect) -> Option<Members> {
-    let (mut scanner, mut members) = (Scanner::of(text, dialect, MAX_DEPTH), Members::new());
-    scanner.expect(b'{')?;
-    if scanner.peek()? == b'}' {
-        scanner.at += 1;
-    } else {
-        loop {
-            scanner.peek()?;
-            let name = scanner.name()?.says.into_owned();
-            // What stands between two values belongs to neither.
-            scanner.out.clear();
-            scanner.run = scanner.at;
-            scanner.value(1)?;
-            scanner.flush();
-            // One field is nearly all of a record: its form keeps the room made for all, the others' are copied.
-            let is_most = scanner.out.len() > scanner.out.capacity() / 2;
-            let form = if is_most { std::mem::take(&mut scanner.out) } else { scanner.out.clone() };
-            members.insert(name, String::from_utf8(form).ok()?);
-            if !scanner.goes_on(b'}')? {
-                break;
-            }
-        }
-    }
-    scanner.end()?;
-    Some(members)
-}
-
 /// Reads JSON from the front and appends it in canonical form. `None` from any of its steps means: this is no JSON.
 ///
 /// Text that is canonical as it stands is not copied token by token but left as a run, until something has to be
 /// skipped, rewritten or moved.
-struct Scanner<'a> {
+pub(super) struct Scanner<'a> {
     text: &'a str,
     dialect: Dialect,
     at: usize,
@@ -72,7 +44,25 @@ struct Scanner<'a> {
     scratch: Vec<u8>,
 }
 
+/// An object that is being passed.
+pub(super) struct Open {
+    /// In how many arrays and objects it stands.
+    pub(super) depth: usize,
+    /// How many of its names were taken.
+    fields: usize,
+    /// Whether they are so far the names of the last object of its depth.
+    is_known: bool,
+    /// Its place among the begins of open objects, and among their names.
+    first_field: usize,
+    first_name: usize,
+}
+
 impl<'a> Scanner<'a> {
+    /// A scanner of a text from outside.
+    pub(super) fn bounded(text: &'a str, dialect: Dialect) -> Self {
+        Self::of(text, dialect, MAX_DEPTH)
+    }
+
     fn of(text: &'a str, dialect: Dialect, deepest: usize) -> Self {
         Self {
             text,
@@ -96,7 +86,7 @@ impl<'a> Scanner<'a> {
 
     /// The next byte that is no whitespace, not taken; `None` at the end.
     #[inline(always)]
-    fn peek(&mut self) -> Option<u8> {
+    pub(super) fn peek(&mut self) -> Option<u8> {
         match *self.rest().first()? {
             byte if byte > b' ' => Some(byte),
             _ => self.skip_whitespace(),
@@ -132,25 +122,39 @@ impl<'a> Scanner<'a> {
     }
 
     #[inline(always)]
-    fn expect(&mut self, byte: u8) -> Option<()> {
+    pub(super) fn expect(&mut self, byte: u8) -> Option<()> {
         (self.peek()? == byte).then(|| self.at += 1)
+    }
+
+    /// Begins the form of a value of its own: what stands before it does not belong to it.
+    pub(super) fn begin_form(&mut self) {
+        self.out.clear();
+        self.run = self.at;
+    }
+
+    /// The form of the value that was passed.
+    pub(super) fn end_form(&mut self) -> Option<String> {
+        self.flush();
+        // One field is nearly all of a record: its form keeps the room made for all, the others' are copied.
+        let is_most = self.out.len() > self.out.capacity() / 2;
+        String::from_utf8(if is_most { std::mem::take(&mut self.out) } else { self.out.clone() }).ok()
     }
 
     /// Whether another element follows; takes the comma or the closing byte.
     #[inline(always)]
-    fn goes_on(&mut self, closing: u8) -> Option<bool> {
+    pub(super) fn goes_on(&mut self, closing: u8) -> Option<bool> {
         let byte = self.peek()?;
         self.at += 1;
         (byte == b',' || byte == closing).then_some(byte == b',')
     }
 
     /// Only whitespace is left.
-    fn end(&mut self) -> Option<()> {
+    pub(super) fn end(&mut self) -> Option<()> {
         self.peek().is_none().then(|| self.flush())
     }
 
     /// One value inside of `depth` arrays and objects.
-    fn value(&mut self, depth: usize) -> Option<()> {
+    pub(super) fn value(&mut self, depth: usize) -> Option<()> {
         match self.peek()? {
             b'"' => self.string(),
             b'{' => self.object(depth),
@@ -162,65 +166,99 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn literal(&mut self, literal: &str) -> Option<()> {
+    pub(super) fn literal(&mut self, literal: &str) -> Option<()> {
         self.rest().starts_with(literal.as_bytes()).then(|| self.at += literal.len())
     }
 
     fn array(&mut self, depth: usize) -> Option<()> {
-        (depth < self.deepest).then(|| self.at += 1)?;
-        if self.peek()? == b']' {
-            self.at += 1;
-            return Some(());
-        }
-        loop {
+        let mut goes_on = self.open_array(depth)?;
+        while goes_on {
             self.value(depth + 1)?;
-            if !self.goes_on(b']')? {
-                return Some(());
-            }
+            goes_on = self.goes_on(b']')?;
         }
+        Some(())
     }
 
-    /// Fields are left in the order in which they come, and put in order at the end if they have to be.
+    /// Takes the opening bracket of an array inside of `depth` arrays and objects; `false` if it closes at once.
+    #[inline]
+    pub(super) fn open_array(&mut self, depth: usize) -> Option<bool> {
+        (depth < self.deepest && self.peek()? == b'[').then(|| self.at += 1)?;
+        self.holds_any(b']')
+    }
+
+    /// Whether what was just opened holds anything; takes the closing byte if not.
+    #[inline(always)]
+    pub(super) fn holds_any(&mut self, closing: u8) -> Option<bool> {
+        let holds_any = self.peek()? != closing;
+        self.at += usize::from(!holds_any);
+        Some(holds_any)
+    }
+
     fn object(&mut self, depth: usize) -> Option<()> {
-        (depth < self.deepest).then(|| self.at += 1)?;
-        if self.peek()? == b'}' {
-            self.at += 1;
-            return Some(());
+        let mut open = self.open_object(depth)?;
+        while self.next_field(&mut open)? {
+            self.value(depth + 1)?;
         }
+        Some(())
+    }
+
+    /// Takes the opening brace of an object inside of `depth` arrays and objects.
+    #[inline]
+    pub(super) fn open_object(&mut self, depth: usize) -> Option<Open> {
+        (depth < self.deepest && self.peek()? == b'{').then(|| self.at += 1)?;
         if self.shapes.len() <= depth {
             self.shapes.resize_with(depth + 1, Shape::default);
         }
-        let (first_field, first_name) = (self.begins.len(), self.names.len());
-        let (mut fields, mut is_known) = (0, true);
-        loop {
-            self.peek()?;
-            self.begins.push(self.length());
-            if is_known && !self.takes_known(depth, fields) {
-                is_known = false;
-                self.names.extend_from_slice(&self.shapes[depth].names()[..fields]);
+        Some(Open { depth, fields: 0, is_known: true, first_field: self.begins.len(), first_name: self.names.len() })
+    }
+
+    /// Takes the name of the next field, so that its value follows; `false` if the object was closed. Fields are left in
+    /// the order in which they come, and put in order at the end if they have to be.
+    #[inline]
+    pub(super) fn next_field(&mut self, open: &mut Open) -> Option<bool> {
+        if open.fields == 0 {
+            if !self.holds_any(b'}')? {
+                return Some(false);
             }
-            if !is_known {
-                let name = self.name()?;
-                self.names.push(name);
-            }
-            fields += 1;
-            self.value(depth + 1)?;
-            if !self.goes_on(b'}')? {
-                break;
-            }
+        } else if !self.goes_on(b'}')? {
+            self.close_object(open);
+            return Some(false);
         }
-        if is_known && fields < self.shapes[depth].names().len() {
+        self.peek()?;
+        self.begins.push(self.length());
+        if open.is_known && !self.takes_known(open.depth, open.fields) {
+            open.is_known = false;
+            self.names.extend_from_slice(&self.shapes[open.depth].names()[..open.fields]);
+        }
+        if !open.is_known {
+            let name = self.name()?;
+            self.names.push(name);
+        }
+        open.fields += 1;
+        Some(true)
+    }
+
+    /// What the name says that was just taken.
+    #[inline]
+    pub(super) fn field(&self, open: &Open) -> Option<&Cow<'a, str>> {
+        let names =
+            if open.is_known { self.shapes[open.depth].names().get(open.fields - 1) } else { self.names.last() };
+        names.map(|name| &name.says)
+    }
+
+    fn close_object(&mut self, open: &Open) {
+        let mut is_known = open.is_known;
+        if is_known && open.fields < self.shapes[open.depth].names().len() {
             is_known = false;
-            self.names.extend_from_slice(&self.shapes[depth].names()[..fields]);
+            self.names.extend_from_slice(&self.shapes[open.depth].names()[..open.fields]);
         }
         if !is_known {
-            self.shapes[depth].learn(self.names.drain(first_name..), self.dialect);
+            self.shapes[open.depth].learn(self.names.drain(open.first_name..), self.dialect);
         }
-        if !self.shapes[depth].order().is_empty() {
-            self.put_in_order(depth, first_field);
+        if !self.shapes[open.depth].order().is_empty() {
+            self.put_in_order(open.depth, open.first_field);
         }
-        self.begins.truncate(first_field);
-        Some(())
+        self.begins.truncate(open.first_field);
     }
 
     /// Takes a field's name and colon if they are those of the last object of this depth.
@@ -272,7 +310,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// A field's name and the colon behind it.
-    fn name(&mut self) -> Option<Name<'a>> {
+    pub(super) fn name(&mut self) -> Option<Name<'a>> {
         let start = self.at;
         (self.peek()? == b'"').then_some(())?;
         let (length, form) = token::string(self.rest())?;
@@ -291,30 +329,61 @@ impl<'a> Scanner<'a> {
     }
 
     fn string(&mut self) -> Option<()> {
+        self.passed_string().map(drop)
+    }
+
+    /// A string with its quotes, as it stands.
+    #[inline]
+    fn passed_string(&mut self) -> Option<(&'a str, Form)> {
         let start = self.at;
         let (length, form) = token::string(self.rest())?;
         self.at += length;
+        let quoted = &self.text[start..self.at];
         if form == Form::Other {
-            let text = token::unescape(&self.text[start..self.at])?;
-            self.replace(start, token::quote(text).as_bytes());
+            self.replace(start, token::quote(token::unescape(quoted)?).as_bytes());
         }
-        Some(())
+        Some((quoted, form))
     }
 
+    /// What a string says.
+    #[inline]
+    pub(super) fn read_string(&mut self) -> Option<Cow<'a, str>> {
+        let (quoted, form) = self.passed_string()?;
+        match form {
+            Form::Plain => Some(Cow::Borrowed(&quoted[1..quoted.len() - 1])),
+            Form::Canonical | Form::Other => token::unescape(quoted).map(Cow::Owned),
+        }
+    }
+
+    #[inline]
     fn number(&mut self) -> Option<()> {
+        self.passed_number().map(drop)
+    }
+
+    /// A number as it stands, and what it says where that is known.
+    #[inline]
+    fn passed_number(&mut self) -> Option<(&'a str, Option<Number>)> {
         let start = self.at;
-        let (length, form) = token::number(self.rest(), self.dialect)?;
+        let (length, form, mut says) = token::number(self.rest(), self.dialect)?;
         self.at += length;
+        let number = &self.text[start..self.at];
         if form == Form::Other {
-            let number = &self.text[start..self.at];
+            says = says.or_else(|| token::read_number(number));
             let mut printed = std::mem::take(&mut self.scratch);
             printed.clear();
-            token::print(number, self.dialect, &mut printed)?;
+            token::print(says?, self.dialect, &mut printed)?;
             if printed != number.as_bytes() {
                 self.replace(start, &printed);
             }
             self.scratch = printed;
         }
-        Some(())
+        Some((number, says))
+    }
+
+    /// What a number says.
+    #[inline]
+    pub(super) fn read_number(&mut self) -> Option<Number> {
+        let (number, says) = self.passed_number()?;
+        says.or_else(|| token::read_number(number))
     }
 }

@@ -1,6 +1,6 @@
 //! Strings and numbers of a JSON text: how long they are, and whether they stand as the canonical form wants them.
 
-use serde_json::{Number, Value};
+use serde_json::Value;
 
 use super::Dialect;
 
@@ -69,55 +69,89 @@ fn unescaped(bytes: &[u8]) -> usize {
     bytes[n..].iter().position(special).map_or(bytes.len(), |place| n + place)
 }
 
-/// Length and form of the number `bytes` begin with; `None` if they begin with none.
+/// What a number says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Number {
+    /// An integer of 64 bits without a sign.
+    Unsigned(u64),
+    /// An integer of 64 bits below zero.
+    Negative(i64),
+    /// Any other number, -0 included: the nearest double.
+    Double(f64),
+}
+
+/// Digits that a double holds, whichever they are.
+const DOUBLE_DIGITS: usize = 15;
+
+/// The powers of ten that a double holds.
+const TENS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
+    1e21, 1e22,
+];
+
+/// Length and form of the number `bytes` begin with; `None` if they begin with none. What it says, where that is known
+/// from its digits at once.
 #[inline]
-pub(super) fn number(bytes: &[u8], dialect: Dialect) -> Option<(usize, Form)> {
-    let negative = usize::from(bytes.first() == Some(&b'-'));
-    let whole = digits(&bytes[negative..])?;
-    (whole.len() == 1 || whole[0] != b'0').then_some(())?;
-    let mut at = negative + whole.len();
-    let mut is_canonical = true;
+pub(super) fn number(bytes: &[u8], dialect: Dialect) -> Option<(usize, Form, Option<Number>)> {
+    let negative = bytes.first() == Some(&b'-');
+    let start = usize::from(negative);
+    let (whole, integer) = digits(&bytes[start..], 0)?;
+    let leads_with_zero = bytes.get(start) == Some(&b'0');
+    (whole == 1 || !leads_with_zero).then_some(())?;
+    let mut at = start + whole;
+    let (mut is_canonical, mut says);
     if bytes.get(at) == Some(&b'.') {
-        let fraction = digits(&bytes[at + 1..])?;
-        at += 1 + fraction.len();
-        is_canonical = is_shortest(whole, fraction, dialect);
+        let (fraction, all) = digits(&bytes[at + 1..], integer)?;
+        let fraction_digits = &bytes[at + 1..at + 1 + fraction];
+        at += 1 + fraction;
+        is_canonical = is_shortest(whole, leads_with_zero, fraction_digits, dialect);
+        // Both are doubles, so their quotient is the one nearest to the number.
+        let tens = TENS.get(fraction).filter(|_| whole + fraction <= DOUBLE_DIGITS);
+        says = tens.map(|tens| Number::Double(all as f64 / tens * if negative { -1.0 } else { 1.0 }));
     } else {
+        let is_zero = negative && leads_with_zero;
         // A double holds any integer of so many digits; -0 is a double.
-        is_canonical &= whole.len() <= dialect.integer_digits() && !(negative == 1 && whole == b"0");
+        is_canonical = whole <= dialect.integer_digits() && !is_zero;
+        says = (whole <= 18 && !is_zero).then(|| match negative {
+            true => Number::Negative(-(integer as i64)),
+            false => Number::Unsigned(integer),
+        });
     }
     if matches!(bytes.get(at), Some(b'e' | b'E')) {
         at += 1;
         at += usize::from(matches!(bytes.get(at), Some(b'+' | b'-')));
-        at += digits(&bytes[at..])?.len();
-        is_canonical = false;
+        at += digits(&bytes[at..], 0)?.0;
+        (is_canonical, says) = (false, None);
     }
-    Some((at, if is_canonical { Form::Plain } else { Form::Other }))
+    Some((at, if is_canonical { Form::Plain } else { Form::Other }, says))
 }
 
-/// Canonical form of a number, appended to `out`; `None` if it is beyond every double.
-pub(super) fn print(number: &str, dialect: Dialect, out: &mut Vec<u8>) -> Option<()> {
-    if dialect == Dialect::Rfc8785 {
-        return print_double(number.parse().ok()?, out);
+/// What a number says; `None` if it is beyond every double.
+pub(super) fn read_number(number: &str) -> Option<Number> {
+    if let Ok(integer) = number.parse() {
+        return Some(Number::Unsigned(integer));
     }
-    let is_whole = number.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
-    let known = if is_whole { whole(number) } else { None };
-    let known = known.or_else(|| Number::from_f64(number.parse().ok()?))?;
-    serde_json::to_writer(out, &known).ok()
+    let negative = number.parse().ok().filter(|&integer: &i64| integer != 0);
+    let double = || number.parse().ok().filter(|double: &f64| double.is_finite());
+    negative.map(Number::Negative).or_else(|| double().map(Number::Double))
 }
 
-/// An integer of 64 bits; -0 is none.
-fn whole(number: &str) -> Option<Number> {
-    match (number.parse::<u64>(), number.parse::<i64>()) {
-        (Ok(integer), _) => Some(integer.into()),
-        (_, Ok(integer)) => (integer != 0).then(|| integer.into()),
-        _ => None,
+/// Appends the canonical form of a number; `None` if it is no number.
+pub(super) fn print(number: Number, dialect: Dialect, out: &mut Vec<u8>) -> Option<()> {
+    match (number, dialect) {
+        (Number::Unsigned(integer), Dialect::First) => serde_json::to_writer(out, &integer).ok(),
+        (Number::Negative(integer), Dialect::First) => serde_json::to_writer(out, &integer).ok(),
+        (Number::Double(double), Dialect::First) => serde_json::to_writer(out, &double).ok(),
+        (Number::Unsigned(integer), Dialect::Rfc8785) => print_double(integer as f64, out),
+        (Number::Negative(integer), Dialect::Rfc8785) => print_double(integer as f64, out),
+        (Number::Double(double), Dialect::Rfc8785) => print_double(double, out),
     }
 }
 
 /// A double as ECMAScript writes it (RFC 8785, 3.2.2.3): the shortest digits that read back to it, an exponent below
 /// 10^-6 and from 10^21 on, no fraction where there is none.
 fn print_double(x: f64, out: &mut Vec<u8>) -> Option<()> {
-    Number::from_f64(x)?;
+    x.is_finite().then_some(())?;
     let start = out.len();
     serde_json::to_writer(&mut *out, &x).ok()?;
     let printed = &out[start..];
@@ -171,22 +205,28 @@ fn point(fraction: &str, out: &mut Vec<u8>) {
     }
 }
 
-#[inline]
-fn digits(bytes: &[u8]) -> Option<&[u8]> {
-    let n = bytes.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(bytes.len());
-    (n > 0).then(|| &bytes[..n])
+/// How many digits `bytes` begin with, at least one, and the integer they make behind the digits of `before`, if it is of
+/// 64 bits.
+#[inline(always)]
+fn digits(bytes: &[u8], before: u64) -> Option<(usize, u64)> {
+    let (mut n, mut integer) = (0, before);
+    while let Some(digit) = bytes.get(n).map(|byte| byte.wrapping_sub(b'0')).filter(|&digit| digit < 10) {
+        integer = integer.wrapping_mul(10).wrapping_add(u64::from(digit));
+        n += 1;
+    }
+    (n > 0).then_some((n, integer))
 }
 
-/// Whether `whole.fraction` is how the dialect prints the double it stands for. Two decimals of up to 15 digits never
-/// stand for one double, so such a one without a final zero is the shortest of its double; very small ones have an
-/// exponent.
-fn is_shortest(whole: &[u8], fraction: &[u8], dialect: Dialect) -> bool {
+/// Whether a decimal with `whole` digits before its point is how the dialect prints the double it stands for. Two decimals
+/// of up to 15 digits never stand for one double, so such a one without a final zero is the shortest of its double; very
+/// small ones have an exponent.
+fn is_shortest(whole: usize, leads_with_zero: bool, fraction: &[u8], dialect: Dialect) -> bool {
     let (zeros, whole_fraction) = match dialect {
         Dialect::First => (4, fraction == b"0"),
         Dialect::Rfc8785 => (6, false),
     };
-    let is_small = whole == b"0" && fraction.iter().take(zeros).all(|&digit| digit == b'0');
-    whole.len() + fraction.len() <= 15 && (whole_fraction || !(fraction.ends_with(b"0") || is_small))
+    let is_small = leads_with_zero && fraction.iter().take(zeros).all(|&digit| digit == b'0');
+    whole + fraction.len() <= DOUBLE_DIGITS && (whole_fraction || !(fraction.ends_with(b"0") || is_small))
 }
 
 #[cfg(test)]
