@@ -1,6 +1,7 @@
 //! `report --site`: reads many records side by side, writes a page and a copy of each, then the index.
 //!
-//! What a file gave is kept in the site, by the file's hash: a site that is built again recomputes only what is new.
+//! What a file gave is kept in the site: a site that is built again recomputes only files that are not, byte by byte, the
+//! copies it has of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,6 @@ use crate::cli::record::{self, Place};
 use crate::error::{Error, ExitStatus, Result};
 use crate::report::site::{Index, LeftOut, Summary, assets, index_page, record_page};
 use crate::report::{counted, one_line};
-use crate::store::canonical::sha256_hex;
 use crate::store::file::{self, write_atomically};
 use crate::store::record::BuildFacts;
 use crate::store::validate::is_run_id;
@@ -51,7 +51,7 @@ pub(super) fn build(dir: &Path, specs: &[String], ui: &Ui) -> Result<ExitStatus>
     for (path, text) in assets() {
         write_atomically(&dir.join(path), text.as_bytes())?;
     }
-    let summaries: Vec<Summary> = published.into_values().collect();
+    let summaries: Vec<Summary> = published.into_iter().map(|(_, summary)| summary).collect();
     for summary in &summaries {
         if let Some(why) = &summary.unranked {
             ui.warn(format_args!("run {} is listed but not ranked: {why}", summary.run));
@@ -90,7 +90,10 @@ fn sources(specs: &[String], site: &Path) -> Result<Vec<Place>> {
     Ok(sources)
 }
 
-/// What earlier builds of the site found, by the hash of the file. Another build of this program starts anew: it may
+/// What is on the site, each with the name of its source.
+type Published = Vec<(String, Summary)>;
+
+/// What earlier builds of the site found, by the name of the source. Another build of this program starts anew: it may
 /// derive other numbers.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Cache {
@@ -111,8 +114,8 @@ impl Cache {
     }
 
     /// Removes the pages and copies that earlier builds made of records that are not on the site any more.
-    fn remove_all_but(&self, published: &BTreeMap<String, Summary>, dir: &Path) {
-        let kept: BTreeSet<&str> = published.values().map(|summary| summary.run.as_str()).collect();
+    fn remove_all_but(&self, published: &Published, dir: &Path) {
+        let kept: BTreeSet<&str> = published.iter().map(|(_, summary)| summary.run.as_str()).collect();
         for old in self.files.values().filter(|old| is_run_id(&old.run) && !kept.contains(old.run.as_str())) {
             for extension in ["html", "json", "json.minisig"] {
                 // What cannot be removed stays where nothing links it.
@@ -121,37 +124,34 @@ impl Cache {
         }
     }
 
-    fn write(dir: &Path, files: &BTreeMap<String, Summary>) -> Result<()> {
-        let cache = Self { build: Self::build(), files: files.clone() };
+    fn write(dir: &Path, published: &Published) -> Result<()> {
+        let cache = Self { build: Self::build(), files: published.iter().cloned().collect() };
         let text = serde_json::to_vec(&cache).map_err(crate::report::ReportError::from)?;
         Ok(write_atomically(&dir.join(CACHE), &text)?)
     }
 
-    /// What the file of this hash gave this build of the program, if its page and copy are still there.
-    fn find(&self, sha256: &str, dir: &Path) -> Option<Summary> {
-        let summary = self.files.get(sha256).filter(|_| self.build == Self::build())?;
-        let is_there = |extension| page_of(dir, &summary.run, extension).is_file();
-        (is_there("html") && is_there("json")).then(|| summary.clone())
+    /// What these bytes gave this build of the program, if their page and their copy are still there.
+    fn find(&self, name: &str, bytes: &[u8], dir: &Path) -> Option<Summary> {
+        let summary = self.files.get(name).filter(|_| self.build == Self::build())?;
+        let is_known = is_run_id(&summary.run)
+            && page_of(dir, &summary.run, "html").is_file()
+            && file::read_bytes(&page_of(dir, &summary.run, "json")).is_ok_and(|copy| copy == bytes);
+        is_known.then(|| summary.clone())
     }
 }
 
 /// What became of one source.
 enum Added {
     /// Its files are written and wait for their names.
-    New {
-        sha256: String,
-        summary: Box<Summary>,
-    },
+    New(Box<Summary>),
     /// Its files were there.
-    Known {
-        sha256: String,
-        summary: Box<Summary>,
-    },
+    Known(Box<Summary>),
     LeftOut(String),
 }
 
-/// Adds every source with one thread a core. The outcome does not depend on which thread is first. Returns what is on the site by the hash of its file, and what is not.
-fn add_all(sources: &[Place], dir: &Path, cache: &Cache, ui: &Ui) -> Result<(BTreeMap<String, Summary>, Vec<LeftOut>)> {
+/// Adds every source with one thread a core. The outcome does not depend on which thread is first. Returns
+/// what is on the site, and what is not.
+fn add_all(sources: &[Place], dir: &Path, cache: &Cache, ui: &Ui) -> Result<(Published, Vec<LeftOut>)> {
     let bar = ui.progress(sources.len() as u64, false);
     let next = AtomicUsize::new(0);
     let added: Mutex<BTreeMap<usize, Added>> = Mutex::new(BTreeMap::new());
@@ -185,32 +185,27 @@ fn add_all(sources: &[Place], dir: &Path, cache: &Cache, ui: &Ui) -> Result<(BTr
 /// A record that can be on the site.
 struct Submission {
     place: usize,
-    sha256: String,
     summary: Summary,
     is_new: bool,
 }
 
 /// Of the submissions of one run the first that verifies stays, else the first; its files get their names and those of
 /// the others are dropped.
-fn settle(
-    sources: &[Place],
-    added: BTreeMap<usize, Added>,
-    dir: &Path,
-) -> Result<(BTreeMap<String, Summary>, Vec<LeftOut>)> {
+fn settle(sources: &[Place], added: BTreeMap<usize, Added>, dir: &Path) -> Result<(Published, Vec<LeftOut>)> {
     let mut by_run: BTreeMap<String, Vec<Submission>> = BTreeMap::new();
     let mut left_out: BTreeMap<usize, String> = BTreeMap::new();
     for (place, added) in added {
-        let (sha256, summary, is_new) = match added {
-            Added::New { sha256, summary } => (sha256, *summary, true),
-            Added::Known { sha256, summary } => (sha256, *summary, false),
+        let (summary, is_new) = match added {
+            Added::New(summary) => (*summary, true),
+            Added::Known(summary) => (*summary, false),
             Added::LeftOut(why) => {
                 left_out.insert(place, why);
                 continue;
             }
         };
-        by_run.entry(summary.run.clone()).or_default().push(Submission { place, sha256, summary, is_new });
+        by_run.entry(summary.run.clone()).or_default().push(Submission { place, summary, is_new });
     }
-    let mut kept = BTreeMap::new();
+    let mut kept = Vec::new();
     for (run, mut submissions) in by_run {
         let best = submissions.iter().position(|submission| submission.summary.verified).unwrap_or_default();
         let mut best = submissions.remove(best);
@@ -229,7 +224,7 @@ fn settle(
             publish(dir, best.place, &run)?;
         }
         best.summary.signature = publish_signature(&sources[best.place], dir, &run)?;
-        kept.insert(best.sha256, best.summary);
+        kept.push((sources[best.place].name(), best.summary));
     }
     let left_out = left_out.into_iter();
     let named = left_out.map(|(place, why)| LeftOut { file: one_line(&sources[place].name()), why });
@@ -272,9 +267,8 @@ fn add(source: &Place, place: usize, dir: &Path, cache: &Cache) -> Result<Added>
         Ok(read) => read,
         Err(error) => return left_out(error),
     };
-    let sha256 = sha256_hex(&bytes);
-    if let Some(summary) = cache.find(&sha256, dir) {
-        return Ok(Added::Known { sha256, summary: Box::new(summary) });
+    if let Some(summary) = cache.find(&source.name(), &bytes, dir) {
+        return Ok(Added::Known(Box::new(summary)));
     }
     let file = match file::parse(&bytes, &path) {
         Ok(file) => file,
@@ -288,7 +282,7 @@ fn add(source: &Place, place: usize, dir: &Path, cache: &Cache) -> Result<Added>
         let path = staged(dir, place, extension);
         std::fs::write(&path, content).map_err(|source| Error::Io { action: "write", path, source })?;
     }
-    Ok(Added::New { sha256, summary: Box::new(summary) })
+    Ok(Added::New(Box::new(summary)))
 }
 
 fn page_of(dir: &Path, run: &str, extension: &str) -> PathBuf {
