@@ -304,3 +304,92 @@ fn only_formats_that_work_are_offered() {
     let (code, _, err) = compare(raw(), raw(), &["-o", "csv"]);
     assert!(code == 2 && err.contains("[possible values: table, md, json]"), "{err}");
 }
+
+/// The example with every tier once for each engine and number of threads.
+fn with_engines(variants: &[(&str, u32)]) -> RawRecord {
+    let example = raw();
+    let mut raw = RawRecord { tiers: Vec::new(), cells: Vec::new(), ..example.clone() };
+    for tier in &example.tiers {
+        for (engine, threads) in variants {
+            let mut facts = tier.clone();
+            (facts.tier.engine, facts.tier.n_threads) = ((*engine).into(), *threads);
+            facts.key = facts.tier.key();
+            let own = example.cells.iter().filter(|cell| cell.tier == tier.key);
+            raw.cells.extend(own.map(|cell| Cell { tier: facts.key.clone(), ..cell.clone() }));
+            raw.tiers.push(facts);
+        }
+    }
+    raw
+}
+
+/// What the q8_0 tiers are called in the rows of their decode speed.
+fn paired(a: &[(&str, u32)], b: &[(&str, u32)], args: &[&str]) -> Vec<String> {
+    let (code, out, err) = compare(with_engines(a), with_engines(b), &[&["-o", "json"], args].concat());
+    assert_eq!(code, 0, "{err}");
+    let comparison = json(&out);
+    let name = |row: &&Value| row["tier"].as_str().unwrap().replace("smollm2-135m-instruct:q8_0 ", "");
+    of_q8(&comparison, "shared", "tg128").iter().map(name).collect()
+}
+
+#[test]
+fn tiers_are_held_against_the_nearest_unless_that_is_arbitrary() {
+    for (a, b, expected) in [
+        (&[("native", 2)][..], &[("native", 8)][..], &["native cpu t2 → native cpu t8"][..]),
+        (&[("native", 2)], &[("candle", 2)], &["native cpu t2 → candle cpu t2"]),
+        (&[("native", 2)], &[("candle", 2), ("native", 4)], &["native cpu t2 → native cpu t4"]),
+        (
+            &[("native", 1), ("native", 2)],
+            &[("candle", 1), ("candle", 2)],
+            &["native cpu t1 → candle cpu t1", "native cpu t2 → candle cpu t2"],
+        ),
+        // Threads are swept: others are no counterpart.
+        (&[("native", 1), ("native", 2)], &[("native", 2), ("native", 4)], &["native cpu t2"]),
+        (&[("native", 1), ("native", 2)], &[("native", 4)], &[]),
+        (&[("native", 2)], &[("native", 4), ("native", 8)], &[]),
+        (&[("native", 2), ("candle", 2)], &[("native", 2)], &["native cpu t2"]),
+    ] {
+        assert_eq!(paired(a, b, &[]), expected, "{a:?} {b:?}");
+    }
+}
+
+#[test]
+fn a_tier_that_several_fit_names_them_and_the_flag_that_picks_one() {
+    let (a, b) = (with_engines(&[("native", 2)]), with_engines(&[("native", 4), ("native", 8)]));
+    let guard = ["--fail-if", "tg128 < 0.95"];
+    let (code, out, err) = compare(a.clone(), b.clone(), &guard);
+    let name = |threads: u32| format!("smollm2-135m-instruct:q8_0 native cpu t{threads}");
+    let advice =
+        format!("{} or {} could be its counterpart: --pair '{} = {}' says so", name(4), name(8), name(2), name(4));
+    assert!(code == 1 && err.contains(&format!("(no tier of that name; {advice})")), "{err}");
+    assert!(out.contains(&format!("Not paired, {} of a: {advice}.", name(2))), "{out}");
+    let picked = format!("{} = {}", name(2), name(4));
+    let (_, out, _) = compare(a.clone(), b.clone(), &["--pair", &picked]);
+    assert!(out.contains(&format!("{} → {}", name(2), name(4))), "{out}");
+    assert!(out.contains("Not paired, smollm2-135m-instruct:q4_1"), "only that tier was picked: {out}");
+    // Words that all tiers of the ladder share pick for all of them.
+    let (code, out, err) = compare(a, b, &[&guard[..], &["--pair", "t2=t8"]].concat());
+    assert!(code == 0 && err.is_empty() && !out.contains("Not paired"), "{out} {err}");
+    assert!(["q8_0", "q4_1", "q2_k"].iter().all(|level| out.contains(&format!("{level} native cpu t8"))), "{out}");
+}
+
+#[test]
+fn picked_tiers_need_not_be_of_one_level_and_must_be_there() {
+    let (q8, q4) = ("smollm2-135m-instruct:q8_0 native cpu t2", "smollm2-135m-instruct:q4_1 native cpu t2");
+    let (_, out, _) = compare(raw(), raw(), &["-o", "json", "--pair", &format!("{q8} = {q4}")]);
+    let comparison = json(&out);
+    assert_eq!(of_q8(&comparison, "shared", "tg128")[0]["tier"], format!("{q8} → {q4}"));
+    assert_eq!(comparison["only_a"], serde_json::json!([q4]), "its counterpart is taken");
+    let several = || with_engines(&[("native", 4), ("native", 8)]);
+    for (pair, code, why) in [
+        ("t2", 2, "cannot read `t2` as a pair of tiers"),
+        ("t2 =", 2, "cannot read `t2 =` as a pair"),
+        ("t99 = t4", 1, "no tier of a has `t99` in its name: it has smollm2-135m-instruct:q8_0 native cpu t2, "),
+        ("t2 = t99", 1, "no tier of b has `t99`"),
+        ("t2 = native", 1, "goes with smollm2-135m-instruct:q8_0 native cpu t2?"),
+    ] {
+        let (got, _, err) = compare(raw(), several(), &["--pair", pair]);
+        assert!(got == code && err.contains(why), "{pair}: {err}");
+    }
+    let (code, _, err) = compare(raw(), several(), &["--pair", "t2 = t4", "--pair", "t2 = t8"]);
+    assert!(code == 1 && err.contains("is paired already") && err.lines().count() == 1, "{err}");
+}

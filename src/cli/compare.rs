@@ -2,7 +2,7 @@
 
 use super::{OutputFormat, Ui, record};
 use crate::error::{ExitStatus, Result};
-use crate::report::compare::{Comparison, Threshold};
+use crate::report::compare::{Comparison, Pick, Threshold};
 use crate::report::markdown;
 
 /// Compare two records: ratios with intervals, what is significant, what is missing, what changed in the environment
@@ -23,13 +23,17 @@ pub(super) struct Args {
     /// Let --fail-if count only ratios whose whole interval is beyond the limit, and what is missing
     #[arg(long, requires = "fail_if")]
     certain: bool,
+    /// Hold a tier of A against a tier of B that has another name, e.g. 't2 = t8': words of both names, of all tiers of a
+    /// ladder at once; may be repeated. Otherwise tiers of one name are compared, then those of one model and level
+    #[arg(long, value_name = "A = B")]
+    pair: Vec<Pick>,
     /// Format
     #[arg(short, long, value_parser = OutputFormat::among(&[OutputFormat::Table, OutputFormat::Md, OutputFormat::Json]), default_value = "table")]
     output: OutputFormat,
 }
 
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
-    let comparison = Comparison::of(&record::load(&args.a, ui)?, &record::load(&args.b, ui)?);
+    let comparison = Comparison::of(&record::load(&args.a, ui)?, &record::load(&args.b, ui)?, &args.pair)?;
     let document = || comparison.document([&args.a, &args.b]);
     match args.output {
         OutputFormat::Md => ui.write(markdown::layout(&document()).as_bytes())?,

@@ -4,15 +4,19 @@ mod changes;
 mod guard;
 mod items;
 mod layout;
+mod pairing;
 mod quantity;
 
 pub use guard::{Threshold, Violation};
 pub use items::SameItems;
+pub use pairing::{Doubt, Pick};
 
+use self::pairing::Pairing;
 use self::quantity::{Quantity, Source, quantities, why_absent};
+use super::ReportError;
 use crate::plan::TierKey;
 use crate::stats::ratio::{Ratio, independent_ratio};
-use crate::store::record::{Record, TierFacts};
+use crate::store::record::Record;
 
 /// One quantity both records have.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -63,14 +67,18 @@ pub struct Comparison {
     pub only_a: Vec<TierKey>,
     /// Tiers only the second has.
     pub only_b: Vec<TierKey>,
+    /// Tiers of the first, among those only it has, that several of the second fit.
+    pub doubts: Vec<Doubt>,
 }
 
 impl Comparison {
-    /// Compares `b` with `a`, tier by tier: those of the same name, then those of the same model, level and engine if
-    /// only threads, device or machine differ.
-    #[must_use]
-    pub fn of(a: &Record, b: &Record) -> Self {
-        let pairs = pairs(a, b);
+    /// Compares `b` with `a`, tier by tier: those of `picks`, those of the same name, then those of the same model and level
+    /// if it is plain which are nearest.
+    ///
+    /// # Errors
+    /// [`ReportError::NoSuchPair`] if a pick names no tier or several.
+    pub fn of(a: &Record, b: &Record, picks: &[Pick]) -> Result<Self, ReportError> {
+        let Pairing { pairs, doubts } = Pairing::of(a, b, picks)?;
         let alone = |record: &Record, is_paired: &dyn Fn(&TierKey) -> bool| -> Vec<TierKey> {
             record.raw.tiers.iter().map(|tier| tier.key.clone()).filter(|key| !is_paired(key)).collect()
         };
@@ -81,6 +89,7 @@ impl Comparison {
             changed: changes::changes(a, b, &pairs),
             only_a: alone(a, &|key| pairs.iter().any(|(ours, _)| ours.key == *key)),
             only_b: alone(b, &|key| pairs.iter().any(|(_, theirs)| theirs.key == *key)),
+            doubts,
         };
         for (ours, theirs) in &pairs {
             comparison.add_pair((a, &ours.key), (b, &theirs.key));
@@ -88,9 +97,13 @@ impl Comparison {
         let whole = |record: &Record, tier: &TierKey, why: &str| -> Vec<Lone> {
             quantities(record, tier).into_iter().map(|quantity| quantity.alone(tier, why.to_owned())).collect()
         };
-        comparison.missing.extend(comparison.only_a.iter().flat_map(|tier| whole(a, tier, "no such tier")));
+        let why = |tier: &TierKey| match comparison.doubts.iter().find(|doubt| doubt.tier == *tier) {
+            Some(doubt) => format!("no tier of that name; {doubt}"),
+            None => "no such tier".to_owned(),
+        };
+        comparison.missing.extend(comparison.only_a.iter().flat_map(|tier| whole(a, tier, &why(tier))));
         comparison.new.extend(comparison.only_b.iter().flat_map(|tier| whole(b, tier, "no such tier")));
-        comparison
+        Ok(comparison)
     }
 
     /// Adds what the tier `a` of the first record and its counterpart `b` of the second share and do not share.
@@ -141,27 +154,4 @@ fn shared(tier: &TierKey, a: &Quantity, b: &Quantity, ratio: Option<Ratio>) -> S
         significant: ratio.is_some_and(|ratio| ratio.excludes_one()),
         items: None,
     }
-}
-
-/// Tiers of `a` with their counterparts in `b`.
-fn pairs<'a>(a: &'a Record, b: &'a Record) -> Vec<(&'a TierFacts, &'a TierFacts)> {
-    let mut free: Vec<&TierFacts> = b.raw.tiers.iter().filter(|tier| a.tier(&tier.key).is_none()).collect();
-    let mut pairs = Vec::new();
-    for ours in &a.raw.tiers {
-        if let Some(theirs) = b.tier(&ours.key) {
-            pairs.push((ours, theirs));
-            continue;
-        }
-        let alike = |other: &&&TierFacts| {
-            let (x, y) = (&ours.tier, &other.tier);
-            (&x.model, &x.level, &x.engine) == (&y.model, &y.level, &y.engine)
-        };
-        // Several candidates would make the choice among them arbitrary.
-        if let [only] = free.iter().filter(alike).collect::<Vec<_>>().as_slice() {
-            let theirs: &TierFacts = only;
-            pairs.push((ours, theirs));
-            free.retain(|tier| tier.key != theirs.key);
-        }
-    }
-    pairs
 }

@@ -75,6 +75,20 @@ pub enum ReportError {
         /// What the user wrote.
         got: String,
     },
+    /// A pair of tiers that cannot be read.
+    #[error("cannot read `{got}` as a pair of tiers: write words of both names, e.g. 't2 = t8'")]
+    BadPair {
+        /// What the user wrote.
+        got: String,
+    },
+    /// A pair of tiers that is not there.
+    #[error("--pair '{pick}': {why}")]
+    NoSuchPair {
+        /// What the user wrote.
+        pick: String,
+        /// What stands against it.
+        why: String,
+    },
     /// A threshold on something the two records do not share.
     #[error("nothing named `{name}` is in both records: they share {shared}")]
     NothingShared {

@@ -155,7 +155,15 @@ mod tests {
     }
 
     fn comparison(shared: Vec<Shared>) -> Comparison {
-        Comparison { shared, missing: vec![], new: vec![], changed: vec![], only_a: vec![], only_b: vec![] }
+        Comparison {
+            shared,
+            missing: vec![],
+            new: vec![],
+            changed: vec![],
+            only_a: vec![],
+            only_b: vec![],
+            doubts: vec![],
+        }
     }
 
     #[test]

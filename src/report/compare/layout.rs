@@ -70,6 +70,8 @@ impl Comparison {
             (!list.is_empty()).then(|| format!("Only in {name}: {}.", list.join(", ")))
         };
         notes.extend(only("a", &self.only_a));
+        let doubts = self.doubts.iter();
+        notes.extend(doubts.map(|doubt| format!("Not paired, {} of a: {doubt}.", one_line(&doubt.tier.0))));
         notes.extend(reasons(["New in b", "in a: "], &self.new, &self.only_b));
         notes.extend(only("b", &self.only_b));
         notes.extend(self.changed.iter().map(|change| format!("Changed: {}.", one_line(change))));
