@@ -386,3 +386,40 @@ fn a_signed_record_verifies_for_its_key_and_no_other_and_not_once_it_is_changed(
     let (code, said) = check(&record, &["--public-key", &signer, "--signature", other.to_str().unwrap()]);
     assert!(code == 6 && said.contains("not of this file by this key"), "{said}");
 }
+
+/// The fenced blocks of a language in `schema/README.md`.
+fn recipes(language: &str) -> Vec<&'static str> {
+    let fence = format!("```{language}\n");
+    let blocks = include_str!("../schema/README.md").split(fence.as_str()).skip(1);
+    blocks.map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+#[test]
+fn the_published_recipes_check_a_hash_and_find_a_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut raw = example::raw();
+    // No double holds these integers.
+    (raw.plan.interleave_seed, raw.plan.bootstrap_seed) = (u64::MAX, (1 << 53) + 1);
+    let sealed = serde_json::to_value(Record::from_raw(raw).unwrap()).unwrap();
+    let mut tampered = sealed.clone();
+    tampered["derived"]["speed"][0]["median"] = json!(1e6);
+    let run = |command: &[&str], code: &str| {
+        let (program, arguments) = command.split_first().unwrap();
+        std::process::Command::new(program).args(arguments).arg(code).current_dir(dir.path()).output()
+    };
+    let interpreters =
+        [("python", &["python3", "-c"][..], "import rfc8785"), ("js", &["node", "--input-type=module", "-e"], "")];
+    for (language, command, probe) in interpreters {
+        let recipes = recipes(language);
+        assert_eq!(recipes.len(), 1, "{language}");
+        if !run(command, probe).is_ok_and(|output| output.status.success()) {
+            eprintln!("skipped: the {language} recipe: `{} '{probe}'` does not run here", command.join(" "));
+            continue;
+        }
+        for (record, holds) in [(&sealed, true), (&tampered, false)] {
+            write(dir.path(), "record.json", record);
+            let output = run(command, recipes[0]).unwrap();
+            assert_eq!(output.status.success(), holds, "{language}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
