@@ -274,6 +274,33 @@ fn results_without_samples_and_broken_rows_are_one_clear_line() {
 }
 
 #[test]
+fn no_share_of_a_bandwidth_is_claimed_and_a_speed_no_such_machine_reaches_is_a_finding() {
+    for (ns_per_token, why) in [
+        (3_000_000, None),
+        // A model of 1 GB on eight threads.
+        (1_000, Some("on pp512 would need 4.9e14 operations a second")),
+        (1, Some("on tg128 has 1.00e9 tok/s, which no machine computes")),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut rows = llama_bench();
+        rows.as_array_mut().unwrap().pop();
+        for row in rows.as_array_mut().unwrap() {
+            let tokens = row["n_prompt"].as_u64().unwrap() + row["n_gen"].as_u64().unwrap();
+            row["samples_ns"] = json!(vec![tokens * ns_per_token; 3]);
+        }
+        let path = dir.path().join("bench.json");
+        std::fs::write(&path, rows.to_string()).unwrap();
+        assert_eq!(import(dir.path(), &[], &path).0, 0);
+        let speed = &exported(dir.path())["derived"]["speed"];
+        assert!(speed.as_array().unwrap().iter().all(|row| row["bandwidth_share"].is_null()), "{speed}");
+        let table = stdout(tierbench(dir.path()).args(["report", "latest"]));
+        let findings: Vec<&str> = table.lines().filter(|line| line.starts_with("Finding: ")).collect();
+        assert_eq!(findings.len(), if why.is_some() { 2 } else { 0 }, "{findings:?}");
+        assert!(findings.join(" ").contains(why.unwrap_or_default()), "{findings:?}");
+    }
+}
+
+#[test]
 fn a_swept_flag_makes_a_tier_of_each_value_and_a_true_repeat_is_left_out_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let usual = llama_bench()[0].clone();

@@ -19,6 +19,9 @@ const OPS_PER_THREAD: f64 = 6e9 * 4096.0;
 /// Operations per second no accelerator does: twice the 10^16 of the fastest board at its narrowest type.
 const OPS_PER_DEVICE: f64 = 2e16;
 
+/// Bytes of a parameter at most (f32): what the size of a file says of a model whose parameters are not in the record.
+const BYTES_PER_PARAM: u64 = 4;
+
 /// Tokens per second no model of unknown size is believed to do.
 const TOKENS_PER_S: f64 = 1e8;
 
@@ -72,11 +75,11 @@ impl Record {
     /// Why a tier cannot compute so many tokens a second: a token takes two operations per parameter.
     fn over_compute(&self, tier: &TierKey, tokens_per_s: f64) -> Option<String> {
         let facts = self.tier(tier)?;
-        let model = facts.engine.as_ref().map(|engine| engine.model.n_params).filter(|&params| params > 0);
-        let Some(params) = model else {
-            return (tokens_per_s > TOKENS_PER_S)
-                .then(|| format!("has {tokens_per_s:.2e} tok/s, which no machine computes"));
-        };
+        let counted = facts.engine.as_ref().map(|engine| engine.model.n_params).filter(|&params| params > 0);
+        if counted.is_none() && tokens_per_s > TOKENS_PER_S {
+            return Some(format!("has {tokens_per_s:.2e} tok/s, which no machine computes"));
+        }
+        let params = counted.or_else(|| Some(facts.model.bytes? / BYTES_PER_PARAM))?;
         let ops = 2.0 * params as f64 * tokens_per_s;
         let roof = if facts.tier.device == "cpu" {
             f64::from(facts.tier.n_threads.max(1)) * OPS_PER_THREAD
