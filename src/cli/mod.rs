@@ -43,7 +43,7 @@ pub use ui::{OutputFormat, Ui};
 /// Find the cheapest local model tier that clears your quality bar, measured on your hardware in tokens per second,
 /// joules and dollars.
 #[derive(Debug, Parser)]
-#[command(name = "tierbench", version, propagate_version = true, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "tierbench", version = env!("TIERBENCH_VERSION"), propagate_version = true, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(flatten)]
     global: GlobalArgs,

@@ -142,7 +142,7 @@ pub struct RunFacts {
 pub struct BuildFacts {
     /// Crate version.
     pub version: String,
-    /// Git revision, if the build knew it.
+    /// Git revision, if the build knew it; ends in `-dirty` if a source differed from it.
     pub revision: Option<String>,
     /// Cargo features that change results.
     pub features: Vec<String>,
