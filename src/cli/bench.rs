@@ -257,7 +257,13 @@ impl Bench<'_> {
             .enumerate()
             .flat_map(|(engine, &i)| {
                 let tier = TierKey(format!("{} t{}", settings[i].file.name, settings[i].n_threads));
-                self.workloads.iter().map(move |&workload| Cell { tier: tier.clone(), engine, workload, begun: None })
+                self.workloads.iter().map(move |&workload| Cell {
+                    tier: tier.clone(),
+                    engine,
+                    workload,
+                    tried: false,
+                    begun: None,
+                })
             })
             .collect();
         let mut idle = IdleBaselines { bare: self.bare.clone(), ..IdleBaselines::default() };

@@ -24,6 +24,8 @@ pub struct Cell {
     pub engine: usize,
     /// What to run.
     pub workload: Workload,
+    /// Whether [`try_out`] ran the workload on this engine: what comes out need not be looked at again.
+    pub tried: bool,
     /// What an interrupted run has of it: warmed up again, then continued.
     pub begun: Option<Box<SpeedCell>>,
 }
@@ -305,7 +307,8 @@ impl Run<'_, '_> {
         Ok(Trial::new(cell.workload, &seqs, n_ubatch, engine.facts().model.n_vocab))
     }
 
-    /// Runs the measured shape until two trials in a row agree. The first one is checked instead of timed.
+    /// Runs the measured shape until two trials in a row agree. Before them, one whose results nobody has looked at yet is
+    /// checked instead of timed.
     fn warm_up(
         &mut self,
         index: usize,
@@ -313,7 +316,9 @@ impl Run<'_, '_> {
         engine: &mut dyn Engine,
         running: &mut Running,
     ) -> Result<(), MeasureError> {
-        self.trial(cell, engine)?.check(engine)?;
+        if !cell.tried {
+            self.trial(cell, engine)?.check(engine)?;
+        }
         let protocol = self.protocol;
         let started = self.instruments.clock.now_ns();
         let mut warmup = Vec::new();

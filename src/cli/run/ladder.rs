@@ -197,6 +197,7 @@ impl Run<'_> {
             let mut facts = rung.facts(engine.as_deref(), self.args);
             // What the tier adds while it loads and computes its longest test, on top of a process without tiers.
             let tried = engine.as_deref_mut().map(|engine| try_out(engine, &self.workloads));
+            let was_tried = matches!(tried, Some(Ok(())));
             facts.peak_rss_bytes = match (alone, before, watch.peak(), tried) {
                 (Some(alone), Some(before), Some(peak), Some(Ok(()))) if peak.since_start_of_cell => {
                     Some(alone + peak.bytes.saturating_sub(before))
@@ -211,6 +212,7 @@ impl Run<'_> {
             failed.extend(error.map(|error| (facts.key.clone(), error)));
             self.raw.tiers.push(facts);
             self.engines.push(engine);
+            self.tried.push(was_tried);
         }
         let subjects: Vec<Subject> = self
             .workloads
@@ -245,7 +247,7 @@ impl Run<'_> {
     }
 }
 
-/// Computes every workload once, untimed, so that all memory it needs is resident.
+/// Computes every workload once, untimed, so that all memory it needs is resident, and looks at what comes out.
 fn try_out(engine: &mut dyn Engine, workloads: &[Workload]) -> Result<(), MeasureError> {
     workloads.iter().try_for_each(|&workload| measure::try_out(engine, workload, &Protocol::default()))
 }

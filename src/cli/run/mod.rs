@@ -160,6 +160,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
         tasks,
         rungs,
         engines: Vec::new(),
+        tried: Vec::new(),
         cold: hottest_celsius(&sysfs),
         sysfs,
         clock,
@@ -332,6 +333,8 @@ struct Run<'a> {
     rungs: Vec<Rung>,
     /// One per rung; `None` where loading failed.
     engines: Vec<Option<Box<dyn Engine>>>,
+    /// One per rung: whether it computed every workload once while it was loaded.
+    tried: Vec<bool>,
     sysfs: SysFs,
     clock: Arc<Monotonic>,
     metering: Metering,

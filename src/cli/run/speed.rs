@@ -36,7 +36,8 @@ impl Run<'_> {
             }
         }
         let (keys, mut engines): (Vec<TierKey>, Vec<Box<dyn Engine>>) = loaded.into_iter().unzip();
-        let cells = self.cells_to_measure(&keys);
+        let tried: Vec<bool> = places.iter().map(|&place| self.tried[place]).collect();
+        let cells = self.cells_to_measure(&keys, &tried);
         let results = self.measure_interleaved(&mut engines, &cells);
         // Engines go back before any error leaves.
         for (place, engine) in places.into_iter().zip(engines) {
@@ -56,9 +57,9 @@ impl Run<'_> {
     }
 
     /// Cells that are not stored completely yet; stored ones join the record.
-    fn cells_to_measure(&mut self, keys: &[TierKey]) -> Vec<measure::Cell> {
+    fn cells_to_measure(&mut self, keys: &[TierKey], tried: &[bool]) -> Vec<measure::Cell> {
         let mut cells = Vec::new();
-        for (engine, tier) in keys.iter().enumerate() {
+        for (engine, (tier, &tried)) in keys.iter().zip(tried).enumerate() {
             for &workload in &self.workloads {
                 let subject = Subject::Workload(workload);
                 let stored = self.stored.iter().find(|cell| cell.tier == *tier && cell.subject == subject);
@@ -70,7 +71,7 @@ impl Run<'_> {
                     }
                     None => None,
                 };
-                cells.push(measure::Cell { tier: tier.clone(), engine, workload, begun });
+                cells.push(measure::Cell { tier: tier.clone(), engine, workload, tried, begun });
             }
         }
         cells

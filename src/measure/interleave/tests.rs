@@ -72,7 +72,7 @@ fn engine(clock: &FakeClock, micros: u64, max_seqs: u32, fails_after: u64) -> Bo
 }
 
 fn cell(engine: usize, workload: Workload) -> Cell {
-    Cell { tier: TierKey(format!("tier {engine}")), engine, workload, begun: None }
+    Cell { tier: TierKey(format!("tier {engine}")), engine, workload, tried: false, begun: None }
 }
 
 fn run(
@@ -107,6 +107,35 @@ fn a_span_holds_the_workloads_tokens_and_nothing_of_the_prefix() {
         let steps = result.samples[0].itl_ns.len() as u32;
         assert_eq!(steps, cell.workload.n_gen);
     }
+}
+
+#[test]
+fn a_workload_that_was_tried_out_is_not_checked_again() {
+    let clock = FakeClock::new();
+    let workload = Workload::prefill(10, 0);
+    let time = |tried: bool| {
+        let mut engines = [engine(&clock, 1000, 4, u64::MAX)];
+        let before = clock.now_ns();
+        if tried {
+            try_out(&mut *engines[0], workload, &Protocol::default()).unwrap();
+        }
+        let cells = [Cell { tried, ..cell(0, workload) }];
+        let results = run(&mut engines, &cells, &clock, &mut |_| ControlFlow::Continue(()));
+        let result = results[0].as_ref().unwrap();
+        assert_eq!((result.samples.len(), result.warmup.len(), result.steady), (5, 2, true));
+        clock.now_ns() - before
+    };
+    // One look at what comes out, two trials to warm up, five that count: 10 ms each.
+    assert_eq!([time(false), time(true)], [80_000_000; 2]);
+}
+
+#[test]
+fn a_tried_workload_still_fails_with_the_engines_error() {
+    let clock = FakeClock::new();
+    let mut engines = [engine(&clock, 10, 4, 0)];
+    let cells = [Cell { tried: true, ..cell(0, Workload::decode(4, 0)) }];
+    let results = run(&mut engines, &cells, &clock, &mut |_| ControlFlow::Continue(()));
+    assert!(results[0].as_ref().unwrap_err().to_string().contains("broke"));
 }
 
 #[test]
