@@ -92,10 +92,11 @@ fn untimed() -> RawRecord {
     raw
 }
 
+const ATTACK: &str =
+    "</script><script>globalThis.owned=1</script><img src=x onerror=globalThis.owned=1>\"'><svg onload=owned=1>";
+
 /// Every text a record's author controls tries to run a script.
 fn hostile() -> RawRecord {
-    const ATTACK: &str =
-        "</script><script>globalThis.owned=1</script><img src=x onerror=globalThis.owned=1>\"'><svg onload=owned=1>";
     let mut raw = full();
     let old = raw.tiers[0].key.clone();
     let key = TierKey(format!("a {ATTACK}"));
@@ -220,6 +221,44 @@ fn the_site_works_in_a_browser() {
     let said = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
     assert!(said.contains("6.json") && said.contains("submitted twice"), "{said}");
     drive("site.test.mjs", &[("SITE", site.as_path())]);
+}
+
+/// Records of so many machines that no table shows all its rows, each slower than the one before; the name of the last
+/// tries to run a script.
+fn long(dir: &Path) -> PathBuf {
+    const MACHINES: u64 = 70;
+    let folder = dir.join("many");
+    std::fs::create_dir(&folder).unwrap();
+    for machine in 0..MACHINES {
+        let mut raw = raw();
+        raw.run.id = format!("20260821-140500-{machine:03}");
+        let name = if machine + 1 == MACHINES { format!("slowest {ATTACK}") } else { format!("Machine {machine}") };
+        raw.host.cpu = Some(name);
+        let slower = |ns: &mut u64| *ns += *ns * machine / 20;
+        for cell in &mut raw.cells {
+            match &mut cell.outcome {
+                Outcome::Speed(trials) => {
+                    for sample in &mut trials.samples {
+                        slower(&mut sample.elapsed_ns);
+                        sample.itl_ns.iter_mut().for_each(slower);
+                    }
+                }
+                Outcome::Task(results) => results.items.iter_mut().for_each(|item| slower(&mut item.elapsed_ns)),
+                Outcome::Failed { .. } => {}
+            }
+        }
+        let record = serde_json::to_value(Record::from_raw(raw).unwrap()).unwrap();
+        write(&folder, &format!("{machine}.json"), &record);
+    }
+    folder
+}
+
+#[test]
+fn a_site_of_many_machines_works_in_a_browser() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = dir.path().join("site");
+    tierbench(dir.path()).args(["report", "--site"]).arg(&site).arg(long(dir.path())).assert().success();
+    drive("long.test.mjs", &[("SITE", site.as_path())]);
 }
 
 #[test]

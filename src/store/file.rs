@@ -72,6 +72,8 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, StoreError> {
 /// See [`read`].
 pub fn parse(bytes: &[u8], path: &Path) -> Result<RecordFile, StoreError> {
     let Ok(text) = std::str::from_utf8(bytes) else { return Err(refuse(bytes, path, None)) };
+    // Editors and shells of Windows put a mark there that says UTF-8.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (record, members) = match in_one_pass(text) {
         Some(both) => both,
         None => step_by_step(text, path)?,
@@ -125,6 +127,9 @@ fn likely_version(text: &str) -> Option<u32> {
 /// Why these bytes are no record: first that they are no JSON, then that they are another thing, then the field.
 fn refuse(bytes: &[u8], path: &Path, error: Option<serde_json::Error>) -> StoreError {
     let not_a_record = |why: String| StoreError::NotARecord { path: path.to_owned(), why };
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        return not_a_record("packed with gzip: unpack it first".into());
+    }
     let value: Value = match serde_json::from_slice(bytes) {
         Ok(value) => value,
         Err(source) => return StoreError::NotJson { path: path.to_owned(), source },
@@ -224,6 +229,8 @@ mod tests {
     fn hostile_files_get_one_line_each() {
         assert!(message(b"").contains("not complete JSON"));
         assert!(message(b"{\"schema\":\"tierbench.record\",\"sch").contains("not complete JSON"));
+        assert!(message(b"\x1f\x8b\x08\0").contains("unpack it first"));
+        assert!(message(b"\xef\xbb\xbf[1,2]").contains("no field \"schema\""));
         assert!(message(b"[1,2]").contains("no field \"schema\""));
         assert!(message(b"{\"schema\":\"tierbench.record\"}").contains("schema_version"));
         let future = message(b"{\"schema\":\"tierbench.record\",\"schema_version\":99}");

@@ -37,7 +37,7 @@ pub fn alone(record: &Record, json: &str) -> Result<String, ReportError> {
 }
 
 /// Media type of [`embed::packed`] data.
-const PACKED: &str = "application/octet-stream;base64";
+pub(crate) const PACKED: &str = "application/octet-stream;base64";
 
 /// Where a page's reader gets the whole record from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,8 @@
   const parts = { hardware: "var(--hardware)", electricity: "var(--electricity)", "idle power": "var(--idle)" };
   const unique = (values) => [...new Set(values)];
   const short = (tier) => tier.replace(/ \(requantized from (.*)\)$/, "\n(from $1)");
-  const number = (x) => Number(x.toPrecision(3)).toLocaleString("en", { maximumSignificantDigits: 3 });
+  const format = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+  const number = (x) => format.format(x);
   const halo = { stroke: "var(--ground)", strokeWidth: 4, fill: "var(--ink)" };
   const drawings = [];
 

@@ -1,4 +1,7 @@
-//! The leaderboard as markup.
+//! The leaderboard as markup. A table may hold the rows of a thousand records: its first rows are in the page, the others
+//! are kept apart, for the script to draw when they are asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::index::{Index, QualityGroup, Ranked, SpeedGroup};
 use super::summary::{QualityRow, SpeedRow, Subject};
@@ -6,10 +9,17 @@ use crate::report::counted;
 use crate::report::html::embed::escape;
 use crate::report::number::{UNKNOWN, maybe, percent, plain, plus_minus, significant, with_ends};
 
+/// Rows of a table that are in the page from the start; the ranked ones come first.
+const SHOWN: usize = 100;
+
+/// Markup of the rows that are not in the page, by the name of their table.
+pub(super) type Rest = BTreeMap<String, String>;
+
 /// Everything between `<main>` and `</main>`.
-pub(super) fn body(index: &Index) -> String {
+pub(super) fn body(index: &Index) -> (String, Rest) {
+    let mut rest = Rest::new();
     let named = index.records.iter().map(|record| record.machine.as_str()).filter(|machine| *machine != "unknown");
-    let machines: std::collections::BTreeSet<&str> = named.collect();
+    let machines: BTreeSet<&str> = named.collect();
     let mut out = format!(
         "<header>\n<h1><b>tierbench</b> leaderboard</h1>\n<p class=\"answer\">{} from {}. Rows are \
          ranked only against rows that hold the same thing; rows of one rank are ties.</p>\n</header>\n\
@@ -27,7 +37,7 @@ pub(super) fn body(index: &Index) -> String {
     );
     if !index.quality.is_empty() {
         out.push_str("<section id=\"tasks\">\n<h2>Tasks</h2>\n");
-        out.extend(index.quality.iter().enumerate().map(|(i, group)| quality(i, group)));
+        out.extend(index.quality.iter().enumerate().map(|(i, group)| quality(i, group, &mut rest)));
         out.push_str("</section>\n");
     }
     if !index.speed.is_empty() {
@@ -36,11 +46,34 @@ pub(super) fn body(index: &Index) -> String {
              depths and other batch sizes do different work and are never ranked against each other. Joules stand \
              beside the speed with what they cover and are not ranked.</p>\n",
         );
-        out.extend(index.speed.iter().enumerate().map(|(i, group)| speed(i, group)));
+        out.extend(index.speed.iter().enumerate().map(|(i, group)| speed(i, group, &mut rest)));
         out.push_str("</section>\n");
     }
-    out.push_str(&records(index));
+    out.push_str(&records(index, &mut rest));
+    (out, rest)
+}
+
+/// The first of these rows, the end of their table, and how many there are; the others go into `rest`.
+fn close(name: &str, rows: impl ExactSizeIterator<Item = String>, rest: &mut Rest) -> String {
+    let all = rows.len();
+    let (mut out, mut others) = (String::new(), String::new());
+    for (place, row) in rows.enumerate() {
+        if place < SHOWN { &mut out } else { &mut others }.push_str(&row);
+    }
+    out.push_str("</tbody></table></div>\n");
+    if all > SHOWN {
+        out.push_str(&format!(
+            "<p class=\"controls\" id=\"more-{name}\"><span role=\"status\">{SHOWN} of {all} rows are shown.</span> \
+             <button type=\"button\" hidden>Show more</button></p>\n"
+        ));
+        rest.insert(name.to_owned(), others);
+    }
     out
+}
+
+/// How the script finds the rows of a table that are not in the page.
+fn waiting(name: &str, rows: usize) -> String {
+    if rows > SHOWN { format!(" data-rest=\"{name}\"") } else { String::new() }
 }
 
 /// Filled by the script from the rows that are ticked; its address can be shared.
@@ -56,7 +89,7 @@ const WHO: [&str; 4] = ["tier", "rank", "machine", "engine"];
 const RANKED: &str = "Ranked by the cost of 1,000 solved items among the tiers that clear the bar. A rank is one more than the \
     number of rows whose whole interval is cheaper: rows of one rank are ties, and ranks may be skipped.";
 
-fn quality(place: usize, group: &QualityGroup) -> String {
+fn quality(place: usize, group: &QualityGroup, rest: &mut Rest) -> String {
     let class = &group.class;
     let title = format!(
         "{} ({}), {} ≥ {}, {}, {}",
@@ -82,11 +115,10 @@ fn quality(place: usize, group: &QualityGroup) -> String {
          <figure class=\"site-plot\" data-trend=\"{place}\"></figure>\n"
     ));
     let columns = ["$/1k solved", "pass rate", "items", "bar", "s/item", "J/item"];
-    out.push_str(&open(&title, &columns, &["verdict", "compare"]));
-    for (row, ranked) in group.rows.iter().enumerate() {
-        out.push_str(&quality_row(ranked, &format!("q{place}.{row}")));
-    }
-    out.push_str("</tbody></table></div>\n");
+    let name = format!("q{place}");
+    out.push_str(&open(&title, &columns, &["verdict", "compare"], &waiting(&name, group.rows.len())));
+    let rows = group.rows.iter().enumerate().map(|(row, ranked)| quality_row(ranked, &format!("{name}.{row}")));
+    out.push_str(&close(&name, rows, rest));
     out
 }
 
@@ -132,13 +164,13 @@ fn quality_row(ranked: &Ranked<QualityRow>, id: &str) -> String {
     out
 }
 
-fn speed(place: usize, group: &SpeedGroup) -> String {
+fn speed(place: usize, group: &SpeedGroup, rest: &mut Rest) -> String {
     let mut out = format!("<h3>{}</h3>\n", escape(&group.test));
-    out.push_str(&open(&group.test, &["tok/s", "J/token"], &["energy", "compare"]));
-    for (i, ranked) in group.rows.iter().enumerate() {
-        out.push_str(&speed_row(ranked, &format!("s{place}.{i}")));
-    }
-    out.push_str("</tbody></table></div>\n");
+    let name = format!("s{place}");
+    let waiting = waiting(&name, group.rows.len());
+    out.push_str(&open(&group.test, &["tok/s", "J/token"], &["energy", "compare"], &waiting));
+    let rows = group.rows.iter().enumerate().map(|(row, ranked)| speed_row(ranked, &format!("{name}.{row}")));
+    out.push_str(&close(&name, rows, rest));
     out
 }
 
@@ -156,9 +188,9 @@ fn speed_row(ranked: &Ranked<SpeedRow>, id: &str) -> String {
     out
 }
 
-fn open(title: &str, numbers: &[&str], texts: &[&str]) -> String {
+fn open(title: &str, numbers: &[&str], texts: &[&str], waiting: &str) -> String {
     let mut out = format!(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{0}\"><table class=\"sortable ladder\">\
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{0}\"><table class=\"sortable ladder\"{waiting}>\
          <caption class=\"sr\">{0}</caption><thead><tr>",
         escape(title)
     );
@@ -190,18 +222,19 @@ fn tick(id: &str, subject: &Subject) -> String {
     format!("<td><input type=\"checkbox\" data-row=\"{id}\" aria-label=\"{name}\"></td>")
 }
 
-fn records(index: &Index) -> String {
-    let mut out = String::from(
+fn records(index: &Index, rest: &mut Rest) -> String {
+    let mut out = format!(
         "<section id=\"records\">\n<h2>Records</h2>\n<p class=\"hint\">The same as data: \
          <a href=\"index.json\">index.json</a>. When this site was built, every number of every record was recomputed from \
          its raw samples and its content hash compared: a record in which one differs is listed with that number and not \
          ranked. <code>tierbench verify FILE</code> does the same.</p>\n\
-         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Records\"><table class=\"sortable ladder\">\
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Records\"><table class=\"sortable ladder\"{}>\
          <caption class=\"sr\">Records</caption><thead><tr><th scope=\"col\">run</th><th scope=\"col\">machine</th>\
          <th scope=\"col\">costs assume</th><th scope=\"col\">measured by</th><th scope=\"col\">content sha256</th>\
          <th scope=\"col\">record</th><th scope=\"col\">ranked</th></tr></thead>\n<tbody>\n",
+        waiting("records", index.records.len())
     );
-    for record in &index.records {
+    let rows = index.records.iter().map(|record| {
         let run = escape(&record.run);
         let ranked = match &record.unranked {
             None => "yes".to_owned(),
@@ -211,16 +244,16 @@ fn records(index: &Index) -> String {
             .signature
             .as_ref()
             .map_or_else(String::new, |name| format!(", <a href=\"records/{}\">signature</a>", escape(name)));
-        out.push_str(&format!(
+        format!(
             "<tr><th scope=\"row\"><a href=\"records/{run}.html\">{run}</a></th><td>{}</td><td>{}</td><td>{}</td>\
              <td><code>{}</code></td><td><a href=\"records/{run}.json\">JSON</a>{signature}</td><td>{ranked}</td></tr>\n",
             escape(&record.machine),
             escape(&record.prices),
             escape(&record.build),
             escape(record.content_sha256.get(..16).unwrap_or(&record.content_sha256)),
-        ));
-    }
-    out.push_str("</tbody></table></div>\n");
+        )
+    });
+    out.push_str(&close("records", rows, rest));
     if !index.left_out.is_empty() {
         out.push_str("<h3>Left out</h3>\n<ul class=\"notes\">\n");
         for left in &index.left_out {

@@ -15,6 +15,8 @@ mod index;
 mod markup;
 mod summary;
 
+use flate2::Compression;
+
 use super::ReportError;
 use super::html::Raw;
 use super::html::shell::{self, Script, Shell};
@@ -44,17 +46,20 @@ pub fn assets() -> [(&'static str, &'static str); 4] {
 /// # Errors
 /// [`ReportError::Json`] if the index cannot be written as JSON.
 pub fn index_page(index: &Index) -> Result<String, ReportError> {
+    // Of a thousand records this is most of the page.
+    let pack = |json: String| embed::packed(&json, Compression::fast()).map_err(serde_json::Error::io);
+    let (body, rest) = markup::body(index);
     Shell {
         title: "tierbench leaderboard",
-        body: &markup::body(index),
-        data: &[("index", "application/json", embed::json(&serde_json::to_string(index)?))],
+        body: &body,
+        data: &[("index", html::PACKED, pack(serde_json::to_string(index)?)?)],
         scripts: &[
             Script::Linked(D3_PATH),
             Script::Linked(PLOT_PATH),
             Script::Inline(shell::TABLES),
             Script::Inline(SCRIPT),
         ],
-        last: None,
+        last: Some(("rows", html::PACKED, pack(serde_json::to_string(&rest)?)?)),
     }
     .render()
 }

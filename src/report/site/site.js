@@ -1,10 +1,16 @@
 // The leaderboard's plots and its comparison. Text from records is only ever set as text.
 "use strict";
 
-(() => {
-  const index = JSON.parse(document.getElementById("index").textContent);
+(async () => {
+  const index = JSON.parse(await unpack("index"));
   const by = (id) => document.getElementById(id);
-  const number = (x, digits = 3) => (x === null || x === undefined ? "—" : Number(x.toPrecision(digits)).toLocaleString("en", { maximumSignificantDigits: digits }));
+  // Made once: a format is dear, and every row has some numbers.
+  const formats = [];
+  const number = (x, digits = 3) => {
+    if (x === null || x === undefined) return "—";
+    formats[digits] ??= new Intl.NumberFormat("en", { maximumSignificantDigits: digits });
+    return formats[digits].format(x);
+  };
   const span = (interval, scale = 1) => (interval ? `${number(interval.value * scale)} [${number(interval.lo * scale)}, ${number(interval.hi * scale)}]` : "—");
 
   // Given as values, every one is labelled; given as a number, only powers of ten and their first multiples would be.
@@ -40,10 +46,14 @@
   const doubtful = new Set(index.records.filter((record) => record.unranked).map((record) => record.run));
   const clears = (row) => row.verdict === "CLEARS";
 
+  // More dots than these are a cloud that takes a second to draw.
+  const MOST = 1000;
+
   // Plots are drawn when they come into view: a site may hold many.
   function draw(figure) {
     const group = index.quality[Number(figure.dataset.group)];
-    const rows = group.rows.filter((row) => !doubtful.has(row.run) && row.rate && row.usd_per_1k_solved);
+    const all = group.rows.filter((row) => !doubtful.has(row.run) && row.rate && row.usd_per_1k_solved);
+    const rows = all.slice(0, MOST);
     if (rows.length < 2) return;
     const points = rows.map((row) => ({
       x: row.usd_per_1k_solved.value, y: row.rate.value, y1: row.rate.lo, y2: row.rate.hi, machine: row.machine, clears: clears(row),
@@ -79,6 +89,13 @@
       label.textContent = "faint: does not clear the bar";
       faint.append(label);
       signs.append(faint);
+    }
+    if (rows.length < all.length) {
+      const [part, label] = [document.createElement("li"), document.createElement("span")];
+      part.className = "part";
+      label.textContent = `the first ${MOST} of ${all.length} rows, ranked ones first`;
+      part.append(label);
+      signs.append(part);
     }
     figure.replaceChildren(signs, nameplate(plot, `${title}; the table below holds the numbers.`));
   }
@@ -127,16 +144,21 @@
     ...index.quality.map((group) => ({ name: `${group.task} ${group.task_sha256.slice(0, 12)} ≥ ${group.bar}, ${group.energy}, ${group.prices}`, group, quality: true })),
     ...index.speed.map((group) => ({ name: group.test, group, quality: false })),
   ];
-  const boxes = [...document.querySelectorAll("input[data-row]")];
-  const rowOf = (box) => {
-    const [place, row] = box.dataset.row.slice(1).split(".").map(Number);
-    const table = box.dataset.row[0] === "q" ? tables[place] : tables[index.quality.length + place];
+  // Rows by the name their boxes have; those that are ticked stay so while they are not drawn.
+  const rowOf = (id) => {
+    const [place, row] = id.slice(1).split(".").map(Number);
+    const table = id[0] === "q" ? tables[place] : tables[index.quality.length + place];
     return { table, row: table.group.rows[row] };
+  };
+  const ticked = new Set();
+  const boxes = () => document.querySelectorAll("input[data-row]");
+  const tick = () => {
+    for (const box of boxes()) box.checked = ticked.has(box.dataset.row);
   };
   const nameOf = ({ table, row }) => [row.run, row.model, row.level, row.engine, table.name].join("|");
 
   function compare(missing = 0) {
-    const chosen = boxes.filter((box) => box.checked).map(rowOf);
+    const chosen = [...ticked].map(rowOf);
     by("comparison").hidden = chosen.length === 0 && missing === 0;
     const gone = missing ? `${missing} of the rows in this link ${missing === 1 ? "is" : "are"} not on this site any more. ` : "";
     by("comparable").textContent = gone;
@@ -191,16 +213,31 @@
       // An address that was cut short names nothing.
     }
     if (!wanted.length) return;
-    for (const box of boxes) box.checked = wanted.includes(nameOf(rowOf(box)));
-    const there = new Set(boxes.map((box) => nameOf(rowOf(box))));
-    compare(wanted.filter((name) => !there.has(name)).length);
+    const known = new Map();
+    tables.forEach(({ group, quality }, place) => {
+      const letter = quality ? `q${place}` : `s${place - index.quality.length}`;
+      group.rows.forEach((row, i) => known.set(nameOf({ table: tables[place], row }), `${letter}.${i}`));
+    });
+    ticked.clear();
+    for (const name of wanted.filter((name) => known.has(name))) ticked.add(known.get(name));
+    tick();
+    compare(wanted.filter((name) => !known.has(name)).length);
   }
-  for (const box of boxes) box.addEventListener("change", () => compare());
+  document.addEventListener("change", ({ target }) => {
+    if (!target.dataset.row) return;
+    if (target.checked) ticked.add(target.dataset.row);
+    else ticked.delete(target.dataset.row);
+    compare();
+  });
+  document.addEventListener("drawn", tick);
   by("clear").addEventListener("click", () => {
-    for (const box of boxes) box.checked = false;
+    ticked.clear();
+    tick();
     compare();
   });
   window.addEventListener("hashchange", follow);
   follow();
   document.documentElement.dataset.ready = "true";
-})();
+})().catch((error) => {
+  document.getElementById("filter-count").textContent = `The plots and comparisons of this page cannot be unpacked: ${error.message}`;
+});
