@@ -502,4 +502,14 @@ fn a_site_states_no_tariff_where_nothing_was_priced() {
     assert_eq!(index["quality"][0]["prices"], "no cost known");
     assert_eq!(index["records"][0]["prices"], "no cost known");
     assert!(!std::fs::read_to_string(site.join("index.html")).unwrap().contains("$/kWh"));
+
+    let mut timed = example::raw();
+    timed.run.id = "20260821-140506-timed".into();
+    let timed = write(dir.path(), "timed.json", &serde_json::to_value(Record::from_raw(timed).unwrap()).unwrap());
+    tierbench(dir.path()).args(["report", "--site"]).args([&site, &record, &timed]).assert().success();
+    let page = std::fs::read_to_string(site.join("index.html")).unwrap();
+    for known in ["here", "there"] {
+        let why = format!("Not ranked with another table of {TASK}: costs are known only {known}.");
+        assert!(page.contains(&why), "{why}");
+    }
 }

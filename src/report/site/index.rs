@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::summary::{QualityClass, QualityRow, SpeedRow, Summary};
+use super::summary::{QualityClass, QualityRow, SpeedRow, Summary, UNPRICED};
 use crate::decide::Verdict;
 use crate::units::Interval;
 
@@ -177,13 +177,18 @@ fn apart(class: &QualityClass, all: &[QualityClass]) -> Vec<String> {
             if other.bar != class.bar {
                 reasons.push(format!("the bar is {} here and {} there", class.bar, other.bar));
             }
-            if other.prices != class.prices {
-                let (ours, theirs) = (&class.prices, &other.prices);
-                reasons.push(format!("their costs assume other prices ({ours} here, {theirs} there)"));
-            }
-            if other.energy != class.energy {
-                let (ours, theirs) = (&class.energy, &other.energy);
-                reasons.push(format!("their costs hold different energy ({ours} here, {theirs} there)"));
+            if class.prices == UNPRICED || other.prices == UNPRICED {
+                let known = if class.prices == UNPRICED { "there" } else { "here" };
+                reasons.push(format!("costs are known only {known}"));
+            } else {
+                if other.prices != class.prices {
+                    let (ours, theirs) = (&class.prices, &other.prices);
+                    reasons.push(format!("their costs assume other prices ({ours} here, {theirs} there)"));
+                }
+                if other.energy != class.energy {
+                    let (ours, theirs) = (&class.energy, &other.energy);
+                    reasons.push(format!("their costs hold different energy ({ours} here, {theirs} there)"));
+                }
             }
             format!("Not ranked with another table of {}: {}.", class.task, reasons.join("; "))
         })

@@ -116,7 +116,7 @@ pub struct SpeedRow {
 }
 
 /// What stands for prices where no cost is known.
-const UNPRICED: &str = "no cost known";
+pub(super) const UNPRICED: &str = "no cost known";
 
 impl Summary {
     /// Picks a record's rows. `difference` is the number that does not verify, if there is one.
