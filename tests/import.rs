@@ -361,6 +361,12 @@ fn a_time_that_is_none_is_unknown_and_reaches_no_terminal() {
         let list = stdout(tierbench(dir.path()).args(["history", "list", "-o", format]));
         assert!(list.chars().all(|c| c == '\n' || !c.is_control()) && !list.contains("script>"), "{list}");
     }
+    let [short, whole] = [vec!["history", "-o", "json"], vec!["history", "list", "-o", "json"]]
+        .map(|args| stdout(tierbench(dir.path()).args(args)));
+    assert_eq!(short, whole);
+    let shown: Value =
+        serde_json::from_str(&stdout(tierbench(dir.path()).args(["history", "show", "latest", "-o", "json"]))).unwrap();
+    assert_eq!(shown.as_array().unwrap().len(), latest["raw"]["cells"].as_array().unwrap().len());
     let list = stdout(tierbench(dir.path()).args(["history", "list", "-o", "md"]));
     assert_eq!(list.lines().filter(|line| line.contains("| imported-") && line.contains("| —")).count(), 2, "{list}");
 }

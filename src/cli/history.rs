@@ -11,23 +11,44 @@ use crate::store::history::{History, RunSummary};
 
 /// List, show, remove and import stored runs
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
+    #[command(flatten)]
+    listed: Printed,
+}
+
+/// How a table is printed.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct Printed {
+    /// Format
+    #[arg(short, long, value_parser = OutputFormat::among(&[OutputFormat::Table, OutputFormat::Md, OutputFormat::Json]), default_value = "table")]
+    output: OutputFormat,
+}
+
+impl Printed {
+    /// Prints `document`, or `data` as JSON.
+    fn print(self, document: &Document, data: &impl serde::Serialize, ui: &Ui) -> Result<ExitStatus> {
+        match self.output {
+            OutputFormat::Md => ui.write(markdown::layout(document).as_bytes())?,
+            OutputFormat::Json => ui.json(data)?,
+            _ => ui.write(ui.terminal().layout(document).as_bytes())?,
+        }
+        Ok(ExitStatus::Success)
+    }
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
     /// List stored runs, newest first (the default)
-    List {
-        /// Format
-        #[arg(short, long, value_parser = OutputFormat::among(&[OutputFormat::Table, OutputFormat::Md, OutputFormat::Json]), default_value = "table")]
-        output: OutputFormat,
-    },
+    List(Printed),
     /// Show the cells of a run
     Show {
         /// Run id, its beginning, or `latest`
         run: String,
+        #[command(flatten)]
+        printed: Printed,
     },
     /// Remove runs and their cells
     Rm {
@@ -43,9 +64,9 @@ enum Action {
 pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     let mut history = History::open_default()?;
     match &args.action {
-        None => list(&history, OutputFormat::Table, ui),
-        Some(Action::List { output }) => list(&history, *output, ui),
-        Some(Action::Show { run }) => show(&history, run, ui),
+        None => list(&history, args.listed, ui),
+        Some(Action::List(printed)) => list(&history, *printed, ui),
+        Some(Action::Show { run, printed }) => show(&history, run, *printed, ui),
         Some(Action::Rm { runs }) => {
             for wanted in runs {
                 let id = history.resolve(wanted)?;
@@ -58,7 +79,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> Result<ExitStatus> {
     }
 }
 
-fn list(history: &History, output: OutputFormat, ui: &Ui) -> Result<ExitStatus> {
+fn list(history: &History, printed: Printed, ui: &Ui) -> Result<ExitStatus> {
     let runs = history.list()?;
     let titles =
         [("run", false), ("started", false), ("state", false), ("cells", true), ("failed", true), ("what", false)];
@@ -71,12 +92,7 @@ fn list(history: &History, output: OutputFormat, ui: &Ui) -> Result<ExitStatus> 
     let notes = if runs.is_empty() { vec!["No runs yet: `tierbench run` makes one.".to_owned()] } else { Vec::new() };
     let table = Table { title: String::new(), columns, rows: rows.collect() };
     let document = Document { answers: vec![], tables: vec![table], notes };
-    match output {
-        OutputFormat::Md => ui.write(markdown::layout(&document).as_bytes())?,
-        OutputFormat::Json => ui.json(&runs)?,
-        _ => ui.write(ui.terminal().layout(&document).as_bytes())?,
-    }
-    Ok(ExitStatus::Success)
+    printed.print(&document, &runs, ui)
 }
 
 fn state(run: &RunSummary) -> &'static str {
@@ -89,7 +105,7 @@ fn state(run: &RunSummary) -> &'static str {
     }
 }
 
-fn show(history: &History, wanted: &str, ui: &Ui) -> Result<ExitStatus> {
+fn show(history: &History, wanted: &str, printed: Printed, ui: &Ui) -> Result<ExitStatus> {
     let id = history.resolve(wanted)?;
     let columns = ["cell", "finished", "result"].map(|title| Column { title: title.into(), numeric: false }).into();
     let cells = history.cells(&id)?;
@@ -111,6 +127,5 @@ fn show(history: &History, wanted: &str, ui: &Ui) -> Result<ExitStatus> {
     } else {
         format!("No record: it was stopped before it stored what it ran on. `tierbench history rm {id}` removes it.")
     }];
-    ui.write(ui.terminal().layout(&Document { answers: vec![], tables: vec![table], notes }).as_bytes())?;
-    Ok(ExitStatus::Success)
+    printed.print(&Document { answers: vec![], tables: vec![table], notes }, &cells, ui)
 }

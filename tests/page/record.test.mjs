@@ -259,6 +259,7 @@ test("without scripts the answer, tables and notes are there", async () => {
   const { page, close } = await open(browser, PAGE, { javaScriptEnabled: false });
   assert.match(await page.textContent("body"), /The cheapest tier that clears/);
   assert.equal(await ladder(page).locator("tbody tr").count(), 3);
+  assert.equal(await page.locator(":is(input, select, button):visible").count(), 0, "nothing that would do nothing");
   await close();
 });
 

@@ -53,7 +53,7 @@ fn tables(record: &Record, document: &Document) -> String {
     let best: Vec<String> =
         record.raw.tiers.iter().filter(|facts| cheapest(&facts.key)).map(|facts| names.label(facts)).collect();
     let mut out = String::from(
-        "<section id=\"ladder\">\n<h2>Ladder</h2>\n<div class=\"controls\"><label>Show only rows with \
+        "<section id=\"ladder\">\n<h2>Ladder</h2>\n<div class=\"controls scripted\"><label>Show only rows with \
          <input id=\"filter\" type=\"search\" data-filters=\"ladder\"></label>\
          <span id=\"filter-count\" role=\"status\"></span></div>\n",
     );
@@ -124,6 +124,7 @@ const PLOTS: &str = "<section id=\"plots-section\">\n<h2>Plots</h2>\n<noscript><
 
 /// The explorer is filled by the script from the packed record.
 const ITEMS: &str = "<section id=\"items-section\">\n<h2>Items</h2>\n\
+    <noscript><p class=\"hint\">The items need JavaScript; the record holds them.</p></noscript>\n<div class=\"scripted\">\n\
     <p class=\"hint\">What each tier made of each item. Open one for its prompt and every answer.</p>\n\
     <div class=\"controls\"><label>Task <select id=\"item-task\"></select></label>\
     <label>Show <select id=\"item-outcome\"><option value=\"all\">all items</option>\
@@ -133,7 +134,7 @@ const ITEMS: &str = "<section id=\"items-section\">\n<h2>Items</h2>\n\
     <span id=\"item-count\" role=\"status\"></span></div>\n\
     <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Items\"><table id=\"items\">\
     <thead><tr><th scope=\"col\">item</th></tr></thead><tbody></tbody></table></div>\n\
-    <p class=\"controls\"><button type=\"button\" id=\"item-more\" hidden>Show more</button></p>\n</section>\n";
+    <p class=\"controls\"><button type=\"button\" id=\"item-more\" hidden>Show more</button></p>\n</div>\n</section>\n";
 
 fn notes(document: &Document) -> String {
     let lines: String = document
@@ -211,7 +212,10 @@ fn provenance(record: &Record, raw: Raw<'_>) -> String {
     let name = escape(&format!("tierbench-{}.json", run.id));
     let save = match raw {
         Raw::Inside(_) => {
-            format!("<button type=\"button\" id=\"download\" data-name=\"{name}\">Save the record (JSON)</button>")
+            format!(
+                "<button type=\"button\" class=\"scripted\" id=\"download\" data-name=\"{name}\">Save the record (JSON)\
+                 </button>"
+            )
         }
         Raw::Beside(file) => {
             format!("<a href=\"{}\" download=\"{name}\">The record as it was submitted (JSON)</a>", escape(file))

@@ -31,7 +31,7 @@ pub(super) fn body(index: &Index) -> (String, Rest) {
     );
     out.push_str(COMPARISON);
     out.push_str(
-        "<div class=\"controls\"><label>Show only rows with (machine, model, level …) \
+        "<div class=\"controls scripted\"><label>Show only rows with (machine, model, level …) \
          <input id=\"filter\" type=\"search\" data-filters=\"ladder\"></label>\
          <span id=\"filter-count\" role=\"status\"></span></div>\n",
     );
