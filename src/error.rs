@@ -78,7 +78,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Standard output or error could not be written (a closed pipe is not an error: see `cli`).
-    #[error("cannot write to the terminal: {0}")]
+    #[error("cannot write to standard output: {0}")]
     Terminal(#[from] std::io::Error),
 }
 

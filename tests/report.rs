@@ -262,6 +262,7 @@ fn an_empty_history_and_an_unknown_run_say_what_to_do() {
         (vec!["report"], 2, "the history has no run yet: `tierbench run` makes one"),
         (vec!["report", "--site", site, "latest"], 2, "the history has no run yet: `tierbench run` makes one"),
         (vec!["history", "rm", "latest"], 2, "the history has no run yet: `tierbench run` makes one"),
+        (vec!["report", "machine:"], 2, "names no machine"),
         (vec!["report", "machine:Xeon"], 2, "the history has no run yet: `tierbench run` makes one"),
         (vec!["report", "20990101"], 1, "no run `20990101`"),
         (vec!["history", "list", "-o", "csv"], 2, "csv"),

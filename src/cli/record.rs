@@ -115,6 +115,10 @@ pub(super) fn load_whole(spec: &str, ui: &Ui) -> Result<Loaded> {
 
 /// The newest stored record of a machine.
 fn newest_of(machine: &str) -> Result<Place> {
+    // Every name holds the empty text: a variable that is not set must not pick a machine.
+    if machine.trim().is_empty() {
+        return Err(Error::Usage("`machine:` names no machine: write part of a processor's name behind it".into()));
+    }
     let history = History::open_default()?;
     let wanted = machine.to_lowercase();
     let mut seen: Vec<String> = Vec::new();
@@ -139,7 +143,9 @@ fn newest_of(machine: &str) -> Result<Place> {
 
 /// Run ids hold no dot and no slash; file names nearly always do.
 pub(super) fn is_file(spec: &str) -> bool {
-    spec == "-" || spec.contains(['/', '\\', '.']) || Path::new(spec).is_file()
+    // A pipe with a name is a file to read, too.
+    let path = Path::new(spec);
+    spec == "-" || spec.contains(['/', '\\', '.']) || (path.exists() && !path.is_dir())
 }
 
 /// A run that is there and has no record is not unknown.
